@@ -1,0 +1,41 @@
+# Everything runs in .venv, which is made once and brought up to date when one of these files changes.
+needs = settings.ini pyproject.toml setup.py constraints.txt
+PYTHON ?= python3
+install = .venv/bin/python -m pip install -qq -c constraints.txt -e
+
+.PHONY: help demo test check readme dev clean
+.NOTPARALLEL:
+
+help:    ## this list
+	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
+
+demo: .venv/demo    ## train on the real screen that comes with the library, score the predictions, write a report
+	@.venv/bin/vcc_nb train --demo
+
+test: .venv/dev    ## run every notebook; the last line counts them
+	@.venv/bin/python -u scripts/test.py
+
+check: .venv/dev    ## clean and export the notebooks, make README.md; fails if a file changed or an import points forward
+	@.venv/bin/python scripts/check.py
+
+readme: .venv/dev    ## make README.md from nbs/index.ipynb
+	@.venv/bin/python scripts/readme.py
+
+dev: .venv/dev    ## install what developers need, and run nothing
+
+clean:    ## remove .venv and whatever was built
+	rm -rf .venv build dist *.egg-info _docs _proc
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vcc_nb needs Python 3.11 or newer, and $(PYTHON) is %d.%d: name another one, as in make demo PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -m venv .venv
+
+.venv/demo: $(needs) | .venv/bin/pip
+	@echo 'Installing vcc_nb in .venv: some minutes the first time.'
+	@$(install) '.[eval]'
+	@touch $@
+
+.venv/dev: $(needs) | .venv/bin/pip
+	@echo 'Installing vcc_nb and its development tools in .venv: some minutes the first time.'
+	@$(install) '.[eval,dev]'
+	@touch $@ .venv/demo

@@ -1,0 +1,31 @@
+"""Choose genes, train in little memory, predict unseen knock-downs and score them: see the notebooks in `nbs/`.
+
+Every promised name is importable from here; its module (and torch, scanpy...) is loaded on first use, so `import vcc_nb` is quick."""
+import importlib
+
+_rooms = {
+    'core': 'VCCError',
+    'datasets': 'papalexi vcc_h1_sample vcc2025_genes vcc2025_targets download_vcc2025',
+    'screen': 'Screen open_screen',
+    'splits': 'Split make_split leave_one_out check_no_leak',
+    'gene_selection': 'BiologicalGeneSelector GeneSelection select_optimal_genes',
+    'model': 'MemoryEfficientStateModel create_memory_efficient_model',
+    'curriculum': 'ProgressiveGeneTraining run_progressive_training',
+    'evaluation': 'evaluate',
+    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
+}
+_room_of = {name: room for room, names in _rooms.items() for name in names.split()}
+__all__ = list(_room_of)
+
+
+def __getattr__(name):
+    if name == '__version__':
+        from importlib.metadata import version
+        return version('vcc-nb')
+    if name not in _room_of: raise AttributeError(f"module 'vcc_nb' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f'vcc_nb.{_room_of[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__(): return sorted([*globals(), *__all__])
