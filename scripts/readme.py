@@ -37,8 +37,9 @@ def readme():
     for cell in read_nb('nbs/index.ipynb').cells:
         if cell.cell_type == 'markdown': parts.append(prose(cell.source))
         elif cell.cell_type == 'code' and not cell.has_directive('hide'):
-            cell.remove_directives()
-            parts += [fence(cell.source, 'python'), *(shown(o, images) for o in cell.outputs)]
+            echo = cell.directive('echo') != 'false'; cell.remove_directives()
+            code = fence(cell.source, 'python') if echo else ''
+            parts += [code, *(shown(o, images) for o in cell.outputs)]
     return '\n\n'.join(o.strip('\n') for o in parts if o.strip()) + '\n', images
 
 def write_readme():
