@@ -24,6 +24,10 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add('--data', help="path of an .h5ad screen, or 'papalexi' or 'vcc_h1_sample', which come with the package")
+    add('--target-key', metavar='COLUMN', help='obs column that names the perturbed gene (default: found, and said)')
+    add('--control', metavar='LABEL', help='label of the control cells in that column (default: found, and said)')
+    add('--layer', metavar='NAME', help='layer with the values (default: X)')
+    add('--backed', action='store_true', default=None, help='leave the matrix on disk: slower, for files larger than memory')
     add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about a minute on 2 cores')
     add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
     add('--genes', type=int, dest='target_genes', metavar='N', help='genes to select (default: 5000)')

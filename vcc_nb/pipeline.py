@@ -42,6 +42,10 @@ class TrainingConfig:
     learning_rate:float = 1e-3      # highest of each phase
     output_dir:str|None = None      # the run directory; None: training_runs/scaled_<strategy>_<time>
     data:str|None = None            # path of an .h5ad, or an embedded screen: 'papalexi', 'vcc_h1_sample'
+    target_key:str|None = None      # obs column that names the perturbed gene; None: found
+    control:str|None = None         # label of the control cells; None: found
+    layer:str|None = None           # layer with the values; None: X
+    backed:bool = False             # leave the matrix on disk
     split:str|None = None           # path of a split.json; None: stratified by effect size
     test:float = 0.25               # share of perturbations that test
     valid:float = 0.15              # share of perturbations that validate
@@ -106,7 +110,9 @@ def open(self:ScaledTrainingPipeline):
     "Open and check the screen; hold out perturbations. Writes split.json."
     c, embedded = self.config, ('papalexi', 'vcc_h1_sample')
     data = self.adata if c.data is None else getattr(datasets, c.data)() if c.data in embedded else c.data
-    self.screen = open_screen(data)
+    self.screen = open_screen(data, target_key=c.target_key, control=c.control, layer=c.layer, backed=c.backed)
+    if len(several := sorted(set(self.screen.contexts))) > 1:
+        raise VCCError(f'the screen has {len(several)} contexts in obs[{self.screen.context_key!r}] ({", ".join(several[:4])}), and a run learns one; pass the cells of one of them')
     if c.max_cells and c.max_cells < self.screen.adata.n_obs:
         keep = np.sort(np_rng(c.seed, 'max_cells').choice(self.screen.adata.n_obs, c.max_cells, replace=False))
         self.screen = open_screen(self.screen.adata[keep].to_memory(), **self.screen.options | dict(min_cells=1))

@@ -64,6 +64,6 @@ def plot_effects(
         ax.scatter(x, y, s=7, alpha=.6, color='#4878a8')
         for g in np.argsort(-np.abs(x))[:label]: ax.annotate(truth.var_names[g], (x[g], y[g]), fontsize=6, xytext=(2, 3), textcoords='offset points')
         r = np.corrcoef(x, y)[0, 1] if y.std() > 0 else float('nan')
-        ax.set(xlim=(-m, m), title=f'{predicted.obs_names[i]}  ' + (f'r = {r:.2f}' if np.isfinite(r) else 'no change predicted')); ax.title.set_fontsize(9); ax.tick_params(labelsize=7)
+        ax.set(xlim=(-m, m), title=f'{predicted.obs_names[i]}  ' + (f'r = {r:.2f}' if np.isfinite(r) else 'no change predicted')); ax.title.set_fontsize(9); ax.tick_params(labelsize=7); ax.locator_params(nbins=5)
     fig.supxlabel('measured change (log scale)', fontsize=9); fig.supylabel('predicted change', fontsize=9)
     return fig

@@ -182,7 +182,7 @@ def open_screen(
     "Open, check and describe a screen in one pass over the values. Raises `VCCError` for whatever is wrong with it."
     if isinstance(data, Screen): return data
     adata = data if isinstance(data, ad.AnnData) else _read(data, backed)
-    notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, values=values, target_sum=target_sum, min_cells=min_cells)
+    notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, layer=layer, values=values, target_sum=target_sum, min_cells=min_cells)
     try:
         X = _matrix(adata, layer, notes)
         _check_genes(adata)

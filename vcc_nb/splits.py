@@ -91,7 +91,7 @@ def scramble(
         X.indices[at] = np.sort(rng.choice(X.shape[1], at.stop - at.start, replace=False))
         X.data[at] = rng.permutation(X.data[at])*factor
     adata = ad.AnnData(X, obs=screen.adata.obs.copy(), var=screen.adata.var.copy(), uns=dict(source=screen.source))
-    return open_screen(adata, **screen.options)
+    return open_screen(adata, **screen.options | dict(layer=None))
 
 # %% ../nbs/11_splits.ipynb #1993a4ec
 def check_no_leak(
