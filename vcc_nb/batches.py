@@ -41,6 +41,7 @@ class PseudobulkBatches:
         per_target:int=16,          # pseudobulks of each target in an epoch
         seed:int=0,                 # of the sets drawn
     ):
+        screen.require_one_context()
         self.targets, self.genes = list(targets), list(genes)
         if absent := [t for t in self.targets if t not in set(screen.labels)]: raise VCCError(f'no cells of target {absent[0]!r} in the screen; leave it out of the batches')
         self.batch_size, self.set_size, self.per_target, self.seed, self.epoch = batch_size, set_size, per_target, seed, 0

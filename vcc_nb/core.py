@@ -103,7 +103,8 @@ def atomic_path(
 ):              # yields the path to write to: beside it, same suffix
     "Write beside, rename into place: inside `with`, write to the path yielded; on an error nothing changes."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try: path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise VCCError(f'cannot make the folder {str(path.parent)!r} ({e.strerror}); choose another place') from None
     beside = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
     try:
         yield beside

@@ -9,7 +9,7 @@ __all__ = ['ProgressiveGeneTraining', 'carry', 'train_in_phases', 'run_progressi
 
 # %% ../nbs/42_curriculum.ipynb #4ce4ad35
 from dataclasses import dataclass
-import numpy as np, pandas as pd, torch
+import pandas as pd, torch
 from .batches import PseudobulkBatches
 from .core import VCCError
 from .gene_selection import BiologicalGeneSelector, GeneSelection

@@ -69,7 +69,7 @@ class UnselectedGenes:
 
     def complete(self, change):
         "(targets, selected genes) to (targets, all genes), in the order of the gene axis."
-        rest = self.ridge.predict(change) if self.ridge is not None else np.repeat(self.mean[None], len(change), 0)
+        rest = self.ridge.predict(change).reshape(len(change), -1) if self.ridge is not None else np.repeat(self.mean[None], len(change), 0)
         return pd.DataFrame(np.hstack([change, rest]), columns=[*self.selected, *self.rest])[self.genes].to_numpy()
 
 # %% ../nbs/50_effects.ipynb #998d4f13

@@ -30,7 +30,10 @@ def _quiet():
 def _checked(pred, real, target_key, control):
     "The same genes, targets and control cells in both, log-normalised; else a `VCCError` that says what differs."
     if not pred.var_names.equals(real.var_names): raise VCCError(f'pred and real have different genes ({pred.n_vars:,} and {real.n_vars:,}, or another order); predict for real.var_names')
-    sides = {name: open_screen(a, target_key=target_key, control=control, min_cells=1) for name, a in (('pred', pred), ('real', real))}
+    sides = {}
+    for name, a in (('pred', pred), ('real', real)):
+        try: sides[name] = open_screen(a, target_key=target_key, control=control, context_key=False, min_cells=1)
+        except VCCError as e: raise VCCError(f'{name}: {e}') from None
     p, r = sides['pred'], sides['real']
     for name, s in sides.items():
         if s.values == 'counts': raise VCCError(f'{name} holds counts; the 2025 scores read log-normalised values: normalise both in the same way first')

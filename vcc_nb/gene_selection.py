@@ -57,13 +57,14 @@ def highly_variable(
     screen:Screen,
     rows=None,          # (cells,) mask of the cells that may be used; default all
 ) -> pd.Series:         # per gene: normalised variance (counts) or dispersion (log-normalised)
-    "scanpy's score of variable genes: flavor seurat_v3 for counts, seurat for log-normalised values."
+    "scanpy's score of variable genes: flavor seurat_v3 for counts, seurat for log-normalised values. `VCCError` if there is too little data for its regression."
     import scanpy as sc
     counts = screen.values == 'counts'
     a = ad.AnnData(screen.lognorm(rows, raw=True), var=pd.DataFrame(index=screen.genes))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        t = sc.pp.highly_variable_genes(a, n_top_genes=a.n_vars, flavor='seurat_v3' if counts else 'seurat', inplace=False)
+        try: t = sc.pp.highly_variable_genes(a, n_top_genes=a.n_vars, flavor='seurat_v3' if counts else 'seurat', inplace=False)
+        except ValueError as e: raise VCCError(f'variable genes cannot be told in {a.n_obs:,} cells x {a.n_vars:,} genes ({str(e).strip()[:60]}...); use more cells or a larger panel') from None
     score = t['variances_norm' if counts else 'dispersions_norm']
     return pd.Series(np.nan_to_num(score.to_numpy(np.float64), nan=-np.inf), index=screen.genes, name='variability')
 

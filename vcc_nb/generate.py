@@ -9,7 +9,7 @@ __all__ = ['scale_to_means', 'generate_cells']
 
 # %% ../nbs/51_generate.ipynb #f9142adc
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from .core import TARGET, CONTROL, VCCError, np_rng
+from .core import TARGET, VCCError, np_rng
 from .screen import Screen
 
 # %% ../nbs/51_generate.ipynb #8c45da73
@@ -17,19 +17,17 @@ def scale_to_means(
     X,              # CSR, cells x genes, log1p values
     wanted,         # (genes,) wanted mean of the log1p values
     steps:int=40,   # halvings of the search interval
-):                  # CSR with the same zeros
-    "Multiply each gene on the linear scale so that its mean log1p value is `wanted` (from e^-12 to e^12 times; below: 0)."
+):                  # CSR with the same zeros and float32 values up to the largest of X
+    "Multiply each gene on the linear scale so that its mean log1p value is `wanted`, as near as e^-12 times and the largest value of X allow."
     X = sp.csr_matrix(X, dtype=np.float64); G, linear = X.shape[1], np.expm1(X.data)
-    low, high = np.full(G, -12.), np.full(G, 12.)
+    top = np.zeros(G); np.maximum.at(top, X.indices, linear)
+    low, high = np.full(G, -12.), np.log(max(top.max(), 1e-12)/np.maximum(top, 1e-12))
     goal = np.asarray(wanted, np.float64)*X.shape[0]
     for _ in range(steps):
         mid = (low + high)/2
         above = np.bincount(X.indices, np.log1p(linear*np.exp(mid)[X.indices]), minlength=G) > goal
         high, low = np.where(above, mid, high), np.where(above, low, mid)
-    ratio = np.where(goal > 0, np.exp((low + high)/2), 0)
-    out = sp.csr_matrix((np.log1p(linear*ratio[X.indices]).astype(np.float32), X.indices, X.indptr), X.shape, copy=True)
-    out.eliminate_zeros()
-    return out
+    return sp.csr_matrix((np.log1p(linear*np.exp((low + high)/2)[X.indices]).astype(np.float32), X.indices, X.indptr), X.shape)
 
 # %% ../nbs/51_generate.ipynb #7b3dd4fb
 def generate_cells(

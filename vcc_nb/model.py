@@ -10,6 +10,7 @@ __all__ = ['Block', 'MemoryEfficientStateModel', 'create_memory_efficient_model'
 # %% ../nbs/32_model.ipynb #6141d649
 import torch
 from torch import nn
+from fastcore.basics import patch
 from .attention import get_attention
 from .core import VCCError
 
@@ -69,7 +70,13 @@ class MemoryEfficientStateModel(nn.Module):
         for block in self.blocks: h_BGE = block(h_BGE)
         return self.change(self.norm(h_BGE))[..., 0]
 
-# %% ../nbs/32_model.ipynb #ced477ed
+# %% ../nbs/32_model.ipynb #e6eeeb9a
+@patch
+def no_change_weights(self:MemoryEfficientStateModel):
+    "A copy of the weights (on the CPU) with the last layer at zero: what predicts no change."
+    return {k: v.detach().cpu().clone()*(not k.startswith('change.')) for k, v in self.state_dict().items()}
+
+# %% ../nbs/32_model.ipynb #cd654fab
 def create_memory_efficient_model(
     n_genes:int=3000,           # gene tokens
     embed_dim:int=128,          # width of a token

@@ -8,8 +8,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 __all__ = ['strategies', 'demo', 'TrainingConfig', 'create_training_config', 'ScaledTrainingPipeline', 'markdown_table',
            'verdict']
 
-# %% ../nbs/80_pipeline.ipynb #479a8341
+# %% ../nbs/80_pipeline.ipynb #7f1be5d1
 import json, time
+from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
 from datetime import datetime
 from importlib.metadata import version
@@ -17,7 +18,8 @@ from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
 from fastcore.basics import patch
 from . import datasets
-from .core import VCCError, near, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
+from .attention import attention_kinds
+from .core import VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
 from .curriculum import ProgressiveGeneTraining, train_in_phases
 from .effects import NoChange, TrainingMean, NetworkEffects
 from .evaluation import score_methods, score_table
@@ -44,6 +46,7 @@ class TrainingConfig:
     data:str|None = None            # path of an .h5ad, or an embedded screen: 'papalexi', 'vcc_h1_sample'
     target_key:str|None = None      # obs column that names the perturbed gene; None: found
     control:str|None = None         # label of the control cells; None: found
+    context_key:str|bool|None = None # obs column of cell type or line; None: found; False: none
     layer:str|None = None           # layer with the values; None: X
     backed:bool = False             # leave the matrix on disk
     split:str|None = None           # path of a split.json; None: stratified by effect size
@@ -62,9 +65,12 @@ class TrainingConfig:
     seed:int = 0                    # of everything drawn
 
     def __post_init__(self):
-        pick(self.strategy, strategies, 'strategy')
+        pick(self.strategy, strategies, 'strategy'); pick(self.attention_type, attention_kinds, 'attention_type'); pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
         for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target'):
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
+        for f in ('max_cells', 'patience'):
+            if getattr(self, f) is not None and getattr(self, f) < 1: raise VCCError(f'{f}={getattr(self, f)!r} must be 1 or more, or None')
+        if self.seed < 0 or not 0 <= self.dropout < 1: raise VCCError(f'seed={self.seed} must be 0 or more, and dropout={self.dropout} in 0 to below 1')
         if self.embed_dim % self.n_heads: raise VCCError(f'embed_dim={self.embed_dim} and n_heads={self.n_heads} clash: the first must be a multiple of the second')
         if not 0 < self.test < 1 or not 0 <= self.valid < 1 or self.test + self.valid >= 1: raise VCCError(f'test={self.test} and valid={self.valid} must be shares that leave something to train on')
 
@@ -94,9 +100,9 @@ class ScaledTrainingPipeline:
 
     def run(self) -> tuple:
         "Do it all; returns (model, History). Raises `VCCError` if the run directory holds a run already, or for what any step refuses."
-        if (self.run_dir/'training_config.json').exists(): raise VCCError(f'{str(self.run_dir)!r} holds a run already; choose another output_dir')
+        if any(self.run_dir.glob('checkpoint_epoch_*.pt')): raise VCCError(f'{str(self.run_dir)!r} holds a run already; choose another output_dir')
+        if find_spec('cell_eval') is None: raise VCCError("scoring needs cell-eval; install it with: pip install 'vcc-nb[eval]'")
         pick_device(self.config.device)
-        self._write('training_config.json', asdict(self.config) | dict(version=version('vcc-nb')))
         for step in (self.open, self.select, self.train, self.predict, self.score, self.report):
             start = time.perf_counter(); step(); self.seconds[step.__name__] = time.perf_counter() - start
         return self.model, self.history
@@ -107,18 +113,20 @@ class ScaledTrainingPipeline:
 # %% ../nbs/80_pipeline.ipynb #ca6f06cc
 @patch
 def open(self:ScaledTrainingPipeline):
-    "Open and check the screen; hold out perturbations. Writes split.json."
+    "Open and check the screen; hold out perturbations. Writes training_config.json and split.json."
     c, embedded = self.config, ('papalexi', 'vcc_h1_sample')
     data = self.adata if c.data is None else getattr(datasets, c.data)() if c.data in embedded else c.data
-    self.screen = open_screen(data, target_key=c.target_key, control=c.control, layer=c.layer, backed=c.backed)
-    if len(several := sorted(set(self.screen.contexts))) > 1:
-        raise VCCError(f'the screen has {len(several)} contexts in obs[{self.screen.context_key!r}] ({", ".join(several[:4])}), and a run learns one; pass the cells of one of them')
+    self.screen = open_screen(data, target_key=c.target_key, control=c.control, context_key=c.context_key, layer=c.layer, backed=c.backed)
+    self.screen.require_one_context()
     if c.max_cells and c.max_cells < self.screen.adata.n_obs:
         keep = np.sort(np_rng(c.seed, 'max_cells').choice(self.screen.adata.n_obs, c.max_cells, replace=False))
+        source = self.screen.source
         self.screen = open_screen(self.screen.adata[keep].to_memory(), **self.screen.options | dict(min_cells=1))
-        self.screen.notes.append(f'{c.max_cells:,} cells drawn at random (max_cells)')
+        self.screen.source = source; self.screen.notes.append(f'{c.max_cells:,} cells drawn at random (max_cells)')
     self.split = Split.load(c.split) if c.split else make_split(self.screen, test=c.test, valid=c.valid, seed=c.seed)
     if lost := sorted({*self.split.train, *self.split.valid, *self.split.test} - set(self.screen.targets)): raise VCCError(f'target {lost[0]!r} of the split is not in the screen ({len(lost)} such targets); use a split made from it')
+    if len(self.split.test) < 2: raise VCCError(f'the split has {len(self.split.test)} test target, and scoring needs at least 2 to tell apart; hold out more (test=)')
+    self._write('training_config.json', asdict(c) | dict(version=version('vcc-nb')))
     self.split.save(self.run_dir/'split.json')
 
 @patch
@@ -204,9 +212,10 @@ def sections(self:ScaledTrainingPipeline):
     yield 'DES, PDS: higher is better; MAE: lower is better. Official scorer: cell-eval, profile vcc. One row a perturbation is in `scores.csv`.\n\n![scores](scores.png)'
     yield '![predicted against measured change of each gene](effects.png)'
     yield f'## Data\n\n{s.source}\n\n' + '\n'.join(f'- {n}' for n in [f'{s.adata.n_obs:,} cells x {len(s.genes):,} genes, {len(s.targets)} targets', *s.notes])
-    yield f'## Split\n\n{self.split.method}; seed {self.split.seed}. Nothing was fitted on validation or test perturbations.\n\n' + '\n'.join(f'- {part} ({len(getattr(self.split, part))}): {", ".join(getattr(self.split, part))}' for part in ('train', 'valid', 'test'))
+    yield f'## Split\n\n{self.split.method}; seed {self.split.seed}. Nothing was fitted on test perturbations; validation perturbations chose the epoch, and nothing else.\n\n' + '\n'.join(f'- {part} ({len(getattr(self.split, part))}): {", ".join(getattr(self.split, part))}' for part in ('train', 'valid', 'test'))
     yield self.gene_section()
-    yield f'## Training\n\nEpoch {h.best_epoch} of {len(h.epochs)} was kept' + (' (the lowest loss on validation perturbations).' if self.split.valid else ' (no validation perturbations).') + '\n\n![losses](losses.png)'
+    kept = 'No epoch predicted the validation perturbations better than no change, so no change is what the network predicts.' if not h.best_epoch else f'Epoch {h.best_epoch} of {len(h.epochs)} was kept' + (' (the lowest loss on validation perturbations).' if self.split.valid else ' (no validation perturbations).')
+    yield f'## Training\n\n{kept}\n\n![losses](losses.png)'
     cost = pd.DataFrame({'seconds': self.seconds}).rename_axis('step')
     yield f'## Machine and cost\n\n{machine()}; device {speed["device"]}; vcc_nb {version("vcc-nb")}\n\n' + markdown_table(cost, 1) + f'\n\n- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second\n- most memory held by the process: {peak_memory_gb():.2f} GiB'
     yield '## Settings\n\n' + ', '.join(f'{k}={v!r}' for k, v in asdict(c).items())

@@ -7,8 +7,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/screen.html.md"""
 # %% auto #0
 __all__ = ['target_names', 'control_names', 'context_names', 'log_limit', 'kinds', 'Screen', 'open_screen', 'effect_sizes']
 
-# %% ../nbs/10_screen.ipynb #012a3f8f
-import re, warnings
+# %% ../nbs/10_screen.ipynb #01d46c26
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
@@ -37,7 +37,8 @@ def _damaged(path, e): return f'{str(path)!r} is truncated or damaged ({str(e)[:
 def _matrix(adata, layer, notes):
     "The expression matrix as something whose row blocks can be sliced."
     if layer is not None: pick(layer, adata.layers, 'layer')
-    X = adata.X if layer is None else adata.layers[layer]
+    try: X = adata.X if layer is None else adata.layers[layer]
+    except KeyError: X = None       # a backed file without X
     if X is None:
         have = f"name one of the layers with layer=: {', '.join(adata.layers)}" if len(adata.layers) else 'it has no layers either: save the expression matrix'
         raise VCCError(f'adata.X is missing; {have}')
@@ -70,7 +71,7 @@ def _find_target(obs, key, control):
 # %% ../nbs/10_screen.ipynb #ec2ee0b3
 def _labels(obs, key):
     "The column as an array of str; no missing label, no two labels that differ only in case or space."
-    missing = obs[key].isna().to_numpy()
+    missing = (obs[key].isna() | obs[key].astype(str).str.strip().str.casefold().isin(['', 'nan', 'none'])).to_numpy()
     if missing.any():
         raise VCCError(f'obs[{key!r}] has no label in {missing.sum():,} cells (first: {obs.index[missing][0]!r}); drop them or label them')
     labels = obs[key].astype(str).to_numpy(dtype=object)
@@ -91,7 +92,13 @@ def _find_control(labels, key, control):
             else 'control cells are needed: name their label with control=')
     raise VCCError(f'no control cells: no cell is labelled {asked!r} in obs[{key!r}]; {hint}')
 
-# %% ../nbs/10_screen.ipynb #de904581
+# %% ../nbs/10_screen.ipynb #855c0116
+def _find_context(obs, key):
+    "The obs column of contexts, or None."
+    if key: return pick(key, obs.columns, 'obs column')
+    return None if key is False else next((c for c in context_names if c in obs), None)
+
+# %% ../nbs/10_screen.ipynb #e8a89a6c
 def _check_genes(adata):
     genes = adata.var_names
     double = genes[genes.duplicated()].unique()
@@ -104,7 +111,7 @@ def _check_genes(adata):
         version = ' with version suffixes' if genes[ensembl].str.contains('.', regex=False).any() else ''
         raise VCCError(f'var_names holds Ensembl ids{version} (like {genes[ensembl][0]!r}) where gene symbols are expected; {hint}')
 
-# %% ../nbs/10_screen.ipynb #632baab3
+# %% ../nbs/10_screen.ipynb #1d282bb9
 log_limit = 15.0     # larger fractional values are no log1p expression (the limit of cell-eval's guess_is_lognorm)
 
 def _scan(X, adata):
@@ -125,12 +132,13 @@ def _scan(X, adata):
                        'remove them with scanpy.pp.filter_cells(adata, min_counts=1)')
     return depth, top, whole
 
-# %% ../nbs/10_screen.ipynb #c9466ff9
+# %% ../nbs/10_screen.ipynb #d73d6211
 kinds = ('counts', 'log-normalised')
 
 def _kind(asked, top, whole):
     "What the values are, or why they cannot be what was asked for."
     if asked is not None: pick(asked, kinds, 'values')
+    if asked == 'log-normalised' and top > log_limit: raise VCCError(f"values='log-normalised' was asked for, but the values reach {top:,.5g}; no log1p of counts is above {log_limit:g}: log them first")
     if whole: return asked or 'counts'
     if asked == 'counts' and top <= log_limit:
         raise VCCError(f"values='counts' was asked for, but the values are already logged (fractions up to {top:.3g}); pass the raw counts, for instance with layer=")
@@ -138,7 +146,16 @@ def _kind(asked, top, whole):
         raise VCCError(f'the values are not whole numbers and reach {top:,.5g}: neither counts nor log1p values; round corrected counts, or log-normalise them first')
     return 'log-normalised'
 
-# %% ../nbs/10_screen.ipynb #578dac28
+# %% ../nbs/10_screen.ipynb #84cc5963
+def _check_logs(screen, top):
+    "Refuse fractions that make no sense as log1p values."
+    _, b = next(_blocks(screen.X))
+    b.data = np.expm1(b.data); sums = np.asarray(b.sum(1)).ravel()
+    if sums.std() > sums.mean():
+        raise VCCError(f"the values are fractions up to {top:.3g}, but taken as log1p values the depth of cells would vary by {sums.std()/sums.mean():.0%}; "
+                       "round them if they are corrected counts, or say values='log-normalised'")
+
+# %% ../nbs/10_screen.ipynb #5498051a
 @dataclass(repr=False)
 class Screen:
     "A checked screen of perturbed cells. Made by `open_screen`."
@@ -166,13 +183,13 @@ class Screen:
     def targets(self): return [t for t in self.n_cells.index if t != self.control]
     def __repr__(self): return '\n'.join([f'Screen: {self.adata.n_obs:,} cells x {self.adata.n_vars:,} genes, {len(self.targets)} targets', *('  '+n for n in self.notes)])
 
-# %% ../nbs/10_screen.ipynb #73c873d2
+# %% ../nbs/10_screen.ipynb #5ebbc0cb
 def open_screen(
     data,                       # path of an .h5ad, or an AnnData (cells x genes)
     *,
     target_key:str=None,        # obs column that names the perturbed gene; default: found
     control:str=None,           # label of the control cells; default: found
-    context_key:str=None,       # obs column of cell type or line; default: found, or none
+    context_key:str=None,       # obs column of cell type or line; default: found, or none; False: none, whatever there is
     layer:str=None,             # layer with the values; default: X
     values:str=None,            # 'counts' or 'log-normalised'; default: detected
     target_sum:float=None,      # counts per cell after scaling; default: median depth of the control cells
@@ -180,7 +197,11 @@ def open_screen(
     backed:bool=False,          # leave the matrix on disk (paths only)
 ) -> Screen:
     "Open, check and describe a screen in one pass over the values. Raises `VCCError` for whatever is wrong with it."
-    if isinstance(data, Screen): return data
+    if isinstance(data, Screen):
+        if any(o is not None for o in (target_key, control, context_key, layer, values, target_sum)): raise VCCError('a Screen is open already; pass these options where it is first opened')
+        return data
+    if not isinstance(data, (ad.AnnData, str, Path)): raise VCCError(f'data is a {type(data).__name__}; pass the path of an .h5ad, an AnnData or a Screen')
+    if target_sum is not None and not target_sum > 0: raise VCCError(f'target_sum={target_sum} must be above 0')
     adata = data if isinstance(data, ad.AnnData) else _read(data, backed)
     notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, layer=layer, values=values, target_sum=target_sum, min_cells=min_cells)
     try:
@@ -191,7 +212,7 @@ def open_screen(
         control = _find_control(labels, key, control)
         few = pd.Series(labels).value_counts().loc[lambda n: n < min_cells]
         if len(few): raise VCCError(f'target {few.index[0]!r} has {few.iloc[0]} cell ({len(few)} such targets); an effect needs at least {min_cells}: drop these cells, or pass min_cells=1')
-        context_key = pick(context_key, adata.obs.columns, 'obs column') if context_key else next((c for c in context_names if c in adata.obs), None)
+        context_key = _find_context(adata.obs, context_key)
         contexts = _labels(adata.obs, context_key) if context_key else np.full(adata.n_obs, 'all', dtype=object)
         depth, top, whole = _scan(X, adata)
     except OSError as e: raise VCCError(_damaged(data if adata is not data else 'the backed file', e)) from None
@@ -199,19 +220,20 @@ def open_screen(
     scale = None if kind != 'counts' else target_sum or float(np.median(depth[labels == control]))
     screen = Screen(adata, X, labels, contexts, key, control, context_key, kind, depth, scale, options=options, notes=notes,
                     source=str(adata.uns.get('source', 'AnnData')) if adata is data else str(data))
+    if kind == 'log-normalised' and not values: _check_logs(screen, top)
     return _describe(screen, top, values)
 
-# %% ../nbs/10_screen.ipynb #cfebfdb9
+# %% ../nbs/10_screen.ipynb #91488c9d
 def _describe(screen, top, asked):
     "Write what was found, for the reader, at the head of `notes`."
     s, n_control = screen, int(screen.is_control.sum())
     how = 'as asked' if asked else 'detected: ' + ('all whole' if s.values == 'counts' else 'fractions') + f', up to {top:,.4g}'
     s.notes[:0] = [f'targets in obs[{s.target_key!r}], controls {s.control!r} ({n_control:,} cells)',
                    f'contexts in obs[{s.context_key!r}]: {", ".join(sorted(set(s.contexts))[:5])}' if s.context_key else 'one context (no context column)',
-                   f'values: {s.values} ({how})' + (f'; normalised to {s.target_sum:,.0f} per cell (median of controls)' if s.target_sum else '')]
+                   f'values: {s.values} ({how})' + (f'; normalised to {s.target_sum:,.0f} per cell ({"as asked" if s.options["target_sum"] else "median of controls"})' if s.target_sum else '')]
     return s
 
-# %% ../nbs/10_screen.ipynb #7b42f396
+# %% ../nbs/10_screen.ipynb #e40477d5
 @patch
 def blocks(self:Screen, size:int=4096, raw:bool=False):
     "Yield (first row, CSR block of `size` cells x all genes): log1p of counts scaled to `target_sum`, or as stored if `raw`."
@@ -229,9 +251,16 @@ def lognorm(
     raw:bool=False, # values as stored instead
 ):                  # -> scipy CSR float32 (cells wanted x genes wanted)
     "Log-normalised expression of some cells and genes, read block by block."
+    rows, cols = self.mask(rows), slice(None) if genes is None else self.gene_index(genes)
+    parts = [b[rows[i:i+b.shape[0]]][:, cols] for i, b in self.blocks(raw=raw) if rows[i:i+b.shape[0]].any()]
+    return sp.vstack(parts, format='csr') if parts else sp.csr_matrix((0, len(self.genes[cols])), dtype=np.float32)
+
+@patch
+def mask(self:Screen, rows=None):
+    "`rows` as a (cells,) mask; all cells if None; `VCCError` for anything else."
     rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
-    cols = slice(None) if genes is None else self.gene_index(genes)
-    return sp.vstack([b[rows[i:i+b.shape[0]]][:, cols] for i, b in self.blocks(raw=raw) if rows[i:i+b.shape[0]].any()], format='csr')
+    if rows.dtype != bool or rows.shape != self.labels.shape: raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), not {rows.dtype} of shape {rows.shape}')
+    return rows
 
 @patch
 def gene_index(self:Screen, genes):
@@ -240,14 +269,14 @@ def gene_index(self:Screen, genes):
     if (idx < 0).any(): pick(list(genes)[int(np.argmin(idx))], self.genes, 'gene')
     return idx
 
-# %% ../nbs/10_screen.ipynb #d8f7636b
+# %% ../nbs/10_screen.ipynb #09e0975e
 @patch
 def pseudobulks(
     self:Screen,
     rows=None,      # (cells,) mask of the cells that may be used; default all
 ) -> ad.AnnData:    # (target and context) x genes: X the mean, layers['var'] the variance over cells; obs has n_cells
     "Mean log-normalised expression of each target (controls included) in each context, in one streaming pass."
-    rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
+    rows = self.mask(rows)
     groups = pd.MultiIndex.from_arrays([self.labels, self.contexts])
     names = groups[rows].unique().sort_values()
     code = np.where(rows, names.get_indexer(groups), -1)
@@ -265,7 +294,7 @@ def pseudobulks(
     obs.index = obs[TARGET] if obs[TARGET].is_unique else obs[TARGET] + '|' + obs[CONTEXT]
     return ad.AnnData(mean.astype(np.float32), obs=obs.rename_axis(None), var=pd.DataFrame(index=self.genes), layers=dict(var=var.astype(np.float32)))
 
-# %% ../nbs/10_screen.ipynb #2922ab5a
+# %% ../nbs/10_screen.ipynb #41456a97
 @patch
 def control_mean(self:Screen, context:str=None):
     "(genes,) mean log-normalised expression of the control cells of `context` (default: of all controls)."
@@ -284,13 +313,22 @@ def effects(
     control = pd.Series(np.flatnonzero(is_control), index=bulk.obs[CONTEXT][is_control])
     if lone := sorted(set(bulk.obs[CONTEXT]) - set(control.index)):
         raise VCCError(f'no control cells in context {lone[0]!r}; effects need controls in every context: drop it or add controls')
+    free = bulk.obs['n_cells'].to_numpy()[:, None] - 1.
+    pooled = (free*bulk.layers['var']).sum(0)/max(free.sum(), 1)
+    bulk.layers['var'] = (free*bulk.layers['var'] + 10*pooled)/(free + 10)
     out, ref = bulk[~is_control].copy(), bulk[control[bulk.obs[CONTEXT][~is_control]].to_numpy()]
     out.X = out.X - ref.X
     se2 = out.layers.pop('var')/out.obs['n_cells'].to_numpy()[:, None] + ref.layers['var']/ref.obs['n_cells'].to_numpy()[:, None]
     out.layers['se'] = np.sqrt(se2)
     return out
 
-# %% ../nbs/10_screen.ipynb #42baec1b
+@patch
+def require_one_context(self:Screen):
+    "`VCCError` if there are several contexts: for what learns one."
+    if len(several := sorted(set(self.contexts))) > 1:
+        raise VCCError(f'the screen has {len(several)} contexts in obs[{self.context_key!r}] ({", ".join(several[:4])}), and a model learns one: pass the cells of one of them, or context_key=False if the column means nothing')
+
+# %% ../nbs/10_screen.ipynb #c0b26357
 def effect_sizes(effects:ad.AnnData) -> pd.Series:
     "Root mean square change over genes of each perturbation (log scale), with the expected square of the noise taken off; never below 0."
     excess = (np.asarray(effects.X, np.float64)**2 - effects.layers['se'].astype(np.float64)**2).mean(1)

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, asdict
 from pathlib import Path
 import anndata as ad, numpy as np
-from .core import VCCError, np_rng, atomic_path
+from .core import TARGET, VCCError, np_rng, atomic_path
 from .screen import Screen, open_screen, effect_sizes
 
 # %% ../nbs/11_splits.ipynb #e574b6f0
@@ -55,11 +55,11 @@ def make_split(
     valid:float=0.15,   # share of the targets that validate
     seed:int=0,         # which of the possible splits
 ) -> Split:
-    "Hold out whole perturbations, stratified by effect size. Raises `VCCError` if nothing would be left to train on."
+    "Hold out whole perturbations (two at least), stratified by effect size. Raises `VCCError` if nothing would be left to train on."
     fx = screen.effects()
-    size = effect_sizes(fx).groupby(fx.obs['target_gene'].astype(str).to_numpy()).mean().sort_values(kind='stable')
+    size = effect_sizes(fx).groupby(fx.obs[TARGET].astype(str).to_numpy()).mean().sort_values(kind='stable')
     n, rng = len(size), np_rng(seed, 'split')
-    n_test, n_valid = (max(1, round(n*share)) if share else 0 for share in (test, valid))
+    n_test, n_valid = max(2, round(n*test)) if test else 0, max(1, round(n*valid)) if valid else 0     # PDS needs two to tell apart
     if n_test + n_valid >= n: raise VCCError(f'{n} targets cannot give {n_test} for test and {n_valid} for validation (test={test}, valid={valid}) and some for training; lower the shares')
     role = _deal(n, n_test, 'test', rng)
     rest = np.flatnonzero(role == 'train')
@@ -104,6 +104,7 @@ def check_no_leak(
 ):
     "Fit twice, the second time with all other cells replaced by nonsense. `VCCError` naming the part of the result that differs: it leaked."
     first, second = (dict(_leaves(fit(s, split))) for s in (screen, scramble(screen, ~split.rows(screen, *allowed), seed)))
+    if not first: raise VCCError('the fit returned nothing to compare; return what was fitted')
     moved = [k for k in first | second if first.get(k) != second.get(k)]
     if moved: raise VCCError(f'held-out cells leak into {moved[0]} ({len(moved)} of {len(first)} parts of the fit changed with them); fit on split.rows(screen, {", ".join(map(repr, allowed))})')
 

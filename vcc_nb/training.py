@@ -10,10 +10,9 @@ __all__ = ['validation_batch', 'loss_of', 'History', 'train', 'save_checkpoint',
 # %% ../nbs/41_training.ipynb #47c10bde
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 import numpy as np, pandas as pd, torch
 from .batches import Batch, PseudobulkBatches
-from .core import VCCError, np_rng, atomic_path, peak_memory_gb, pick_device
+from .core import TARGET, VCCError, np_rng, atomic_path, peak_memory_gb, pick_device
 from .model import MemoryEfficientStateModel
 from .screen import Screen
 
@@ -27,7 +26,7 @@ def validation_batch(
     "The measured effects of `targets` as one batch: all their cells, no bootstrap, from the mean of all controls."
     if not targets: return None
     fx = screen.effects(screen.is_control | np.isin(screen.labels, list(targets)))[:, genes]
-    names = fx.obs['target_gene'].tolist()
+    names = fx.obs[TARGET].tolist()
     x = torch.tensor(screen.control_mean()[screen.gene_index(genes)]).expand(len(names), -1)
     return Batch(x, torch.tensor(np.asarray(fx.X)), torch.tensor(pd.Index(genes).get_indexer(names)), torch.tensor(features.loc[names].to_numpy(np.float32)), names)
 
@@ -40,7 +39,7 @@ def loss_of(model, batch):
 class History:
     "What happened, one record an epoch; `speed_metrics` for the whole run."
     epochs:list = field(default_factory=list)
-    best_epoch:int = 0                              # whose weights were kept; 0: the untrained model's, no epoch beat no change
+    best_epoch:int = 0                              # whose weights were kept; 0: no epoch beat no change, which is what the model predicts
     speed_metrics:dict = field(default_factory=dict)
 
     def table(self): return pd.DataFrame(self.epochs).set_index('epoch')
@@ -78,7 +77,7 @@ def train(
                           seconds=time.perf_counter() - tick, peak_memory_gb=peak_memory_gb())
             history.epochs.append(record); bar.update(); bar.set_postfix({k: f'{v:.3g}' for k, v in record.items() if 'loss' in k})
             for f in on_epoch: f(record, model)
-            if patience and epoch - best.epoch >= patience: break
+            if patience and epoch - best.at >= patience: break
     history.best_epoch, seconds = best.restore(), time.perf_counter() - start
     history.speed_metrics = dict(seconds=seconds, pseudobulks=n_seen, pseudobulks_per_second=n_seen/seconds, peak_memory_gb=peak_memory_gb(), device=str(device), parameters=sum(p.numel() for p in model.parameters()))
     return history
@@ -95,16 +94,18 @@ def _step(model, batch, optimizer, where):
     return loss.item()
 
 class _Best:
-    "The weights of the best epoch so far, from the model as given on: untrained, that is no change, and training must beat it to count."
+    "The best weights so far: from the model as given and from no change on, which training must beat to count."
     def __init__(self, model, valid, device, epoch):
-        self.model, self.valid, self.epoch = model, valid and valid.to(device), epoch
-        if valid: self.no_change, self.loss = valid.change_BG.square().mean().item(), float('inf'); self.judge(epoch)
+        self.model, self.valid, self.epoch, self.at, self.loss = model, valid and valid.to(device), epoch, epoch, float('inf')
+        if not valid: return
+        self.no_change = valid.change_BG.square().mean().item(); self.judge(epoch)
+        if self.no_change <= self.loss: self.loss, self.epoch, self.weights = self.no_change, 0, model.no_change_weights()
     def keep(self): self.weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
     def judge(self, epoch):
         if not self.valid: self.epoch = epoch; return {}
         self.model.eval()
         with torch.no_grad(): loss = loss_of(self.model, self.valid).item()
-        if loss < self.loss: self.loss, self.epoch = loss, epoch; self.keep()
+        if loss < self.loss: self.loss, self.epoch, self.at = loss, epoch, epoch; self.keep()
         return dict(valid_loss=loss, no_change_loss=self.no_change)
     def restore(self):
         if self.valid: self.model.load_state_dict(self.weights)
