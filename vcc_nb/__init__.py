@@ -5,13 +5,16 @@ import importlib
 
 _rooms = {
     'core': 'VCCError',
-    'datasets': 'papalexi vcc_h1_sample vcc2025_genes vcc2025_targets download_vcc2025',
+    'datasets': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets download_vcc2025',
+    'simulate': 'simulate_screen',
     'screen': 'Screen open_screen',
     'splits': 'Split make_split leave_one_out check_no_leak',
-    'gene_selection': 'BiologicalGeneSelector GeneSelection select_optimal_genes',
+    'gene_sets': 'match_symbols gene_features',
+    'gene_selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'curriculum': 'ProgressiveGeneTraining run_progressive_training',
-    'evaluation': 'evaluate',
+    'evaluation': 'evaluate score_methods',
+    'widgets': 'GeneExplorer',
     'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
 }
 _room_of = {name: room for room, names in _rooms.items() for name in names.split()}

@@ -22,13 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog='vcc_nb', description='Choose genes, train, predict unseen knock-downs and score them.')
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
     p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = p.add_argument
-    add('--data', help="path of an .h5ad screen, or 'papalexi' or 'vcc_h1_sample', which come with the package")
-    add('--target-key', metavar='COLUMN', help='obs column that names the perturbed gene (default: found, and said)')
-    add('--control', metavar='LABEL', help='label of the control cells in that column (default: found, and said)')
-    add('--context-key', metavar='COLUMN', type=lambda s: False if s == 'none' else s, help="obs column of cell type or line, or 'none' (default: found, and said)")
-    add('--layer', metavar='NAME', help='layer with the values (default: X)')
-    add('--backed', action='store_true', default=None, help='leave the matrix on disk: slower, for files larger than memory')
+    add = _screen_options(p)
     add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
     add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
     add('--genes', type=int, dest='target_genes', metavar='N', help='genes to select (default: 5000)')
@@ -43,17 +37,42 @@ def parser() -> argparse.ArgumentParser:
     add('--device', help='auto, cpu, cuda or mps (default: auto)')
     add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
     add('--output-dir', metavar='DIR', help='run directory (default: training_runs/scaled_<strategy>_<time>)')
+    p = commands.add_parser('select', help='choose genes and say why', epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv', formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = _screen_options(p)
+    add('--genes', type=int, dest='target_genes', metavar='N', default=3000, help='genes to select (default: 3000)')
+    add('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all perturbations)')
+    add('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
+    add('--out', metavar='FILE', default='selected_genes.csv', help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
     return top
+
+def _screen_options(p):
+    "What every command that opens a screen takes; returns `p.add_argument`."
+    add = p.add_argument
+    add('--data', help="path of an .h5ad screen, or 'papalexi' or 'vcc_h1_sample', which come with the package")
+    add('--target-key', metavar='COLUMN', help='obs column that names the perturbed gene (default: found, and said)')
+    add('--control', metavar='LABEL', help='label of the control cells in that column (default: found, and said)')
+    add('--context-key', metavar='COLUMN', type=lambda s: False if s == 'none' else s, help="obs column of cell type or line, or 'none' (default: found, and said)")
+    add('--layer', metavar='NAME', help='layer with the values (default: X)')
+    add('--backed', action='store_true', default=None, help='leave the matrix on disk: for files larger than memory')
+    return add
 
 # %% ../nbs/90_cli.ipynb #0fedbbdf
 def main(argv=None):
     "Run the command line; exits with 0, or 2 and one sentence."
-    args = vars(parser().parse_args(argv))
-    args.pop('command'); is_demo = args.pop('demo')
-    from vcc_nb.pipeline import ScaledTrainingPipeline, create_training_config, demo, markdown_table, score_table, verdict
-    try:
-        config = create_training_config(**(demo if is_demo else {}) | {k: v for k, v in args.items() if v is not None})
-        pipe = ScaledTrainingPipeline(config)
-        pipe.run()
+    args = {k: v for k, v in vars(parser().parse_args(argv)).items() if v is not None}
+    try: dict(train=_train, select=_select)[args.pop('command')](**args)
     except VCCError as e: print(f'vcc_nb: {e}', file=sys.stderr); sys.exit(2)
-    print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{markdown_table(score_table(pipe.scores), 4)}\n\n{verdict(pipe.scores)}\nReport: {pipe.run_dir/"training_report.md"}')
+
+def _train(demo, **settings):
+    from vcc_nb import pipeline as p
+    pipe = p.ScaledTrainingPipeline(p.create_training_config(**(p.demo if demo else {}) | settings))
+    pipe.run()
+    print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{p.markdown_table(p.score_table(pipe.scores), 4)}\n\n{p.verdict(pipe.scores)}\nReport: {pipe.run_dir/"training_report.md"}')
+
+def _select(target_genes, out, data=None, split=None, sets=None, **options):
+    from vcc_nb import pipeline as p
+    if data is None: raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
+    screen = p.open_data(data, **options); split = split and p.Split.load(split)
+    selection = p.BiologicalGeneSelector(target_genes, add=sets).select(screen, split)
+    selection.save(out)
+    print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; {selection.about["split"]}):\n\n{p.markdown_table(p.coverage(screen, selection, split))}\n\nGenes and reasons: {out}')

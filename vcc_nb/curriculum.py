@@ -101,5 +101,5 @@ def run_progressive_training(
     "Select genes and train in phases of growing panels. For files, scores and a report, use the pipeline."
     screen = open_screen(data); split = split or make_split(screen, seed=seed)
     plan = ProgressiveGeneTraining(len(screen.genes), target_genes)
-    return train_in_phases(screen, split, BiologicalGeneSelector(target_genes).select(screen, split), gene_features(screen.targets, dim=n_features), phases=plan.phases, epochs=plan.epochs(epochs),
+    return train_in_phases(screen, split, BiologicalGeneSelector(target_genes).select(screen, split), gene_features(screen.targets, dim=n_features, panel=screen.genes), phases=plan.phases, epochs=plan.epochs(epochs),
                            model_sizes=dict(embed_dim=embed_dim, n_heads=n_heads, n_layers=n_layers), batch_options=dict(batch_size=batch_size), seed=seed, **train_options)
