@@ -65,7 +65,7 @@ class PseudobulkBatches:
         x = self.means([self.controls]*len(which), rng)
         y = self.means([self.cells[self.targets[t]] for t in which], rng)
         names = [self.targets[t] for t in which]
-        return Batch(torch.from_numpy(x), torch.from_numpy(y - self.control_mean), torch.tensor([self.position[t] for t in names]), self.features[torch.as_tensor(which)], names)
+        return Batch(torch.tensor(x), torch.tensor(y - self.control_mean), torch.tensor([self.position[t] for t in names]), self.features[torch.as_tensor(which)], names)
 
     def means(self, pools, rng):
         "(sets, genes) mean of `set_size` cells drawn with replacement from each pool."

@@ -52,10 +52,10 @@ class GeneSelection:
 def responsiveness(
     effects:ad.AnnData,     # measured effects: perturbation x gene, layers['se']
 ) -> pd.Series:             # per gene: root mean square true change over perturbations (log scale), 0 where noise explains all
-    "How strongly each gene answers to perturbations, noise taken off, precise measurements counted more."
+    "How strongly each gene answers to perturbations: squared effects that stand out, noise taken off."
     d2, se2 = np.asarray(effects.X, np.float64)**2, np.asarray(effects.layers['se'], np.float64)**2
-    w = np.divide(1, se2, out=np.zeros_like(se2), where=se2 > 0)       # a gene never seen in target and controls says nothing
-    score = (w*(d2 - se2)).sum(0)/np.maximum(w.sum(0), 1e-12)
+    z2 = np.divide(d2, se2, out=np.zeros_like(d2), where=se2 > 0)       # a gene never seen in target and controls says nothing
+    score = np.average((d2 - se2)/(1 + 100*np.exp(-z2/2)), axis=0, weights=1/np.maximum(se2.mean(1), 1e-12))
     return pd.Series(np.sqrt(np.clip(score, 0, None)), index=effects.var_names, name='responsiveness')
 
 # %% ../nbs/21_gene_selection.ipynb #346cc54b
@@ -248,7 +248,7 @@ def select_optimal_genes(
     *,
     split:Split=None,           # what may be seen; default: every perturbation
     save_to=None,               # write the selection to this CSV
-) -> tuple:                     # (AnnData with these genes in rank order, list of gene symbols)
+) -> tuple:                     # (AnnData view with these genes in rank order, on disk if the screen is; list of gene symbols)
     "Subset a screen to its most useful genes, best first. See `BiologicalGeneSelector`."
     screen = open_screen(adata)
     selection = BiologicalGeneSelector(target_genes).select(screen, split)

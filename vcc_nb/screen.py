@@ -30,13 +30,15 @@ def _read(path, backed):
     except OSError as e: raise VCCError(_damaged(path, e)) from None
     if 'obs' not in keys or 'var' not in keys:
         raise VCCError(f'{str(path)!r} is HDF5 but holds no AnnData (it has {sorted(keys)[:6]}, not obs and var); save it with adata.write_h5ad(path)')
-    try: return ad.read_h5ad(path, backed='r' if backed else None)
+    try:
+        file = h5py.File(path, 'r', rdcc_nbytes=0) if backed else None      # opened first: without a chunk cache, blocks are read straight into their arrays
+        return ad.read_h5ad(path, backed='r' if backed else None), file
     except OSError as e: raise VCCError(_damaged(path, e)) from None
 
 def _damaged(path, e): return f'{str(path)!r} is truncated or damaged ({str(e)[:80]}); copy or download it again'
 
 # %% ../nbs/10_screen.ipynb #01dce106
-def _matrix(adata, layer, notes):
+def _matrix(adata, layer, notes, file=None):
     "The expression matrix as something whose row blocks can be sliced."
     if layer is not None: pick(layer, adata.layers, 'layer')
     try: X = adata.X if layer is None else adata.layers[layer]
@@ -48,9 +50,16 @@ def _matrix(adata, layer, notes):
     if getattr(X, 'format', None) == 'csc':
         if adata.isbacked: notes.append('stored by column (CSC): read into memory as rows')
         X = (X.to_memory() if hasattr(X, 'to_memory') else X).tocsr()
-    return X
+    return _DiskRows(file['X']) if file is not None and isinstance(X, ad.abc.CSRDataset) else X
 
-def _blocks(X, size=4096):
+class _DiskRows:
+    "Rows of a CSR matrix in an open HDF5 file, by slices."
+    def __init__(self, group): self.group, self.shape, self.indptr = group, tuple(int(n) for n in group.attrs['shape']), group['indptr'][:]
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(self.shape[0]); at = slice(self.indptr[start], self.indptr[stop])
+        return sp.csr_matrix((self.group['data'][at], self.group['indices'][at], self.indptr[start:stop+1] - at.start), shape=(stop - start, self.shape[1]))
+
+def _blocks(X, size=1024):
     "Yield (first row, block of rows as CSR float32) from top to bottom."
     for i in range(0, X.shape[0], size): yield i, sp.csr_matrix(X[i:i+size], dtype=np.float32)
 
@@ -117,36 +126,37 @@ def _check_genes(adata):
 log_limit = 15.0     # larger fractional values are no log1p expression (the limit of cell-eval's guess_is_lognorm)
 
 @njit(cache=True, nogil=True)
-def _check_block(data, indptr, depth):
-    "Fill `depth` with row sums; return (position of the first bad value or -1, largest value, all whole?)."
-    top, whole = 0., True
+def _row_sums(data, indptr, out):
     for i in range(len(indptr) - 1):
         s = 0.
-        for j in range(indptr[i], indptr[i+1]):
-            x = np.float64(data[j])
-            if not (0 <= x < np.inf): return j, top, whole
-            if x != np.rint(x): whole = False
-            top = max(top, x); s += x
-        depth[i] = s
-    return -1, top, whole
+        for j in range(indptr[i], indptr[i+1]): s += data[j]
+        out[i] = s
 
 def _scan(X, adata):
     "Depth per cell (sum of the row), largest value, and whether all values are whole. One pass."
     depth, top, whole = np.zeros(X.shape[0]), 0., True
     for i, b in _blocks(X):
-        bad, most, int_ = _check_block(b.data, b.indptr, depth[i:i+b.shape[0]])
-        top, whole = max(top, most), whole and int_
-        if bad >= 0:
-            row, v = i + np.searchsorted(b.indptr, bad, side='right') - 1, b.data[bad]
-            cure = ('counts and log-normalised values are never negative: pass the values before scaling' if v < 0 and np.isfinite(v)
-                    else 'find out how it got there, then drop the cell or correct the value')
-            raise VCCError(f"{'negative' if v < 0 and np.isfinite(v) else 'NaN or inf'} value {v} in cell {adata.obs_names[row]!r}, gene {adata.var_names[b.indices[bad]]!r}; {cure}")
+        if not len(b.data): continue
+        low, most = b.data.min(), b.data.max()
+        if not (low >= 0 and most < np.inf): _locate(b, i, adata)
+        top, whole = max(top, float(most)), whole and bool((b.data == np.rint(b.data)).all())
+        _row_sums(b.data, b.indptr, depth[i:i+b.shape[0]])
     if (empty := depth == 0).any():
         raise VCCError(f'{empty.sum():,} cells have no expression at all (first: {adata.obs_names[empty][0]!r}); '
                        'remove them with scanpy.pp.filter_cells(adata, min_counts=1)')
     return depth, top, whole
 
-# %% ../nbs/10_screen.ipynb #d73d6211
+# %% ../nbs/10_screen.ipynb #188020c4
+def _locate(b, first, adata):
+    "Raise the `VCCError` of the first value of block `b` that is no expression."
+    at = np.flatnonzero(~(b.data >= 0) | ~np.isfinite(b.data))[0]
+    v, row = b.data[at], first + np.searchsorted(b.indptr, at, side='right') - 1
+    negative = v < 0 and np.isfinite(v)
+    cure = ('counts and log-normalised values are never negative: pass the values before scaling' if negative
+            else 'find out how it got there, then drop the cell or correct the value')
+    raise VCCError(f"{'negative' if negative else 'NaN or inf'} value {v} in cell {adata.obs_names[row]!r}, gene {adata.var_names[b.indices[at]]!r}; {cure}")
+
+# %% ../nbs/10_screen.ipynb #deb09bd6
 kinds = ('counts', 'log-normalised')
 
 def _kind(asked, top, whole):
@@ -160,7 +170,7 @@ def _kind(asked, top, whole):
         raise VCCError(f'the values are not whole numbers and reach {top:,.5g}: neither counts nor log1p values; round corrected counts, or log-normalise them first')
     return 'log-normalised'
 
-# %% ../nbs/10_screen.ipynb #84cc5963
+# %% ../nbs/10_screen.ipynb #7865fbb5
 def _check_logs(screen, top):
     "Refuse fractions that make no sense as log1p values."
     _, b = next(_blocks(screen.X))
@@ -169,7 +179,7 @@ def _check_logs(screen, top):
         raise VCCError(f"the values are fractions up to {top:.3g}, but taken as log1p values the depth of cells would vary by {sums.std()/sums.mean():.0%}; "
                        "round them if they are corrected counts, or say values='log-normalised'")
 
-# %% ../nbs/10_screen.ipynb #5498051a
+# %% ../nbs/10_screen.ipynb #7add590e
 @dataclass(repr=False)
 class Screen:
     "A checked screen of perturbed cells. Made by `open_screen`."
@@ -197,7 +207,7 @@ class Screen:
     def targets(self): return [t for t in self.n_cells.index if t != self.control]
     def __repr__(self): return '\n'.join([f'Screen: {self.adata.n_obs:,} cells x {self.adata.n_vars:,} genes, {len(self.targets)} targets', *('  '+n for n in self.notes)])
 
-# %% ../nbs/10_screen.ipynb #5ebbc0cb
+# %% ../nbs/10_screen.ipynb #343d3fba
 def open_screen(
     data,                       # path of an .h5ad, or an AnnData (cells x genes)
     *,
@@ -216,10 +226,10 @@ def open_screen(
         return data
     if not isinstance(data, (ad.AnnData, str, Path)): raise VCCError(f'data is a {type(data).__name__}; pass the path of an .h5ad, an AnnData or a Screen')
     if target_sum is not None and not target_sum > 0: raise VCCError(f'target_sum={target_sum} must be above 0')
-    adata = data if isinstance(data, ad.AnnData) else _read(data, backed)
+    adata, file = (data, None) if isinstance(data, ad.AnnData) else _read(data, backed)
     notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, layer=layer, values=values, target_sum=target_sum, min_cells=min_cells)
     try:
-        X = _matrix(adata, layer, notes)
+        X = _matrix(adata, layer, notes, file)
         _check_genes(adata)
         key = _find_target(adata.obs, target_key, control)
         labels = _labels(adata.obs, key)
@@ -237,7 +247,7 @@ def open_screen(
     if kind == 'log-normalised' and not values: _check_logs(screen, top)
     return _describe(screen, top, values)
 
-# %% ../nbs/10_screen.ipynb #91488c9d
+# %% ../nbs/10_screen.ipynb #10b14292
 def _describe(screen, top, asked):
     "Write what was found, for the reader, at the head of `notes`."
     s, n_control = screen, int(screen.is_control.sum())
@@ -247,9 +257,9 @@ def _describe(screen, top, asked):
                    f'values: {s.values} ({how})' + (f'; normalised to {s.target_sum:,.0f} per cell ({"as asked" if s.options["target_sum"] else "median of controls"})' if s.target_sum else '')]
     return s
 
-# %% ../nbs/10_screen.ipynb #e40477d5
+# %% ../nbs/10_screen.ipynb #316dd1ad
 @patch
-def blocks(self:Screen, size:int=4096, raw:bool=False):
+def blocks(self:Screen, size:int=1024, raw:bool=False):
     "Yield (first row, CSR block of `size` cells x all genes): log1p of counts scaled to `target_sum`, or as stored if `raw`."
     for i, b in _blocks(self.X, size):
         if self.values == 'counts' and not raw:
@@ -283,12 +293,12 @@ def gene_index(self:Screen, genes):
     if (idx < 0).any(): pick(list(genes)[int(np.argmin(idx))], self.genes, 'gene')
     return idx
 
-# %% ../nbs/10_screen.ipynb #40901c94
+# %% ../nbs/10_screen.ipynb #5c78c845
 @njit(cache=True, nogil=True)
 def _add_block(data, indices, indptr, group, scale, total, square, seen, raw, raw_square):
     "Add a CSR block to the sums: (groups, genes) of log-normalised values, squares and detections; (genes,) of values as stored. Group -1 is left out; scale 0 means logged already."
     logs = np.zeros(64)
-    for i in range(len(indptr) - 1):
+    for i in np.argsort(group):         # cells of a group after one another: its sums stay in the cache
         g, s = group[i], scale[i]
         if g < 0: continue
         if s > 0:
@@ -299,7 +309,7 @@ def _add_block(data, indices, indptr, group, scale, total, square, seen, raw, ra
             total[g, c] += y; square[g, c] += y*y; seen[g, c] += x > 0
             raw[c] += x; raw_square[c] += x*x
 
-# %% ../nbs/10_screen.ipynb #767bf000
+# %% ../nbs/10_screen.ipynb #69f78c44
 @patch
 def pseudobulks(
     self:Screen,
@@ -323,7 +333,7 @@ def pseudobulks(
     return ad.AnnData(mean.astype(np.float32), obs=obs.rename_axis(None), var=pd.DataFrame(dict(sum=raw, sum_sq=raw_square), index=self.genes),
                       layers=dict(var=var.astype(np.float32), detected=(seen/n[:, None]).astype(np.float32)))
 
-# %% ../nbs/10_screen.ipynb #ef9e9d82
+# %% ../nbs/10_screen.ipynb #8df70d38
 @patch
 def control_mean(self:Screen, context:str=None):
     "(genes,) mean log-normalised expression of the control cells of `context` (default: of all controls)."
@@ -360,7 +370,7 @@ def require_one_context(self:Screen):
     if len(several := sorted(set(self.contexts))) > 1:
         raise VCCError(f'the screen has {len(several)} contexts in obs[{self.context_key!r}] ({", ".join(several[:4])}), and a model learns one: pass the cells of one of them, or context_key=False if the column means nothing')
 
-# %% ../nbs/10_screen.ipynb #94718e9e
+# %% ../nbs/10_screen.ipynb #e583a4a7
 def effect_sizes(effects:ad.AnnData) -> pd.Series:
     "Root mean square change over genes of each perturbation (log scale), with the expected square of the noise taken off; never below 0."
     excess = (np.asarray(effects.X, np.float64)**2 - effects.layers['se'].astype(np.float64)**2).mean(1)
