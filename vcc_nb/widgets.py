@@ -52,7 +52,7 @@ def controls(self:GeneExplorer, size):
     self.answer, self.table, self.plot = w.HTML(), w.HTML(), w.Image(format='png', layout=w.Layout(width='520px'))
     for s in (self.size, *self.sliders.values()): s.observe(lambda _: self.choose(), 'value')
     self.search.observe(lambda _: self.explain(), 'value')
-    self.box = w.HBox([w.VBox([self.size, w.HTML('<b>quotas, in percent of the default</b>'), *self.sliders.values(), self.search, self.answer]), w.VBox([self.plot, self.table])])
+    self.box = w.HBox([w.VBox([self.size, w.HTML('<b>quotas, in percent of the default</b>'), *self.sliders.values(), self.search, self.answer], layout=w.Layout(flex='0 0 440px')), w.VBox([self.plot, self.table])])
 
 @patch
 def choose(self:GeneExplorer):
