@@ -26,6 +26,15 @@ def _quiet():
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()): warnings.simplefilter('ignore'); yield
     finally: logging.disable(level)
 
+@contextlib.contextmanager
+def _same_threads():
+    "Give back the OpenMP thread counts as they were: the scorer's tests set them for the whole process, torch included, and sums in another number of threads round differently."
+    from threadpoolctl import ThreadpoolController
+    pools = [(lib, lib.num_threads) for lib in ThreadpoolController().lib_controllers]
+    try: yield
+    finally:
+        for lib, n in pools: lib.set_num_threads(n)
+
 # %% ../nbs/60_evaluation.ipynb #4e8eb69f
 def _checked(pred, real, target_key, control):
     "The same genes, targets and control cells in both, log-normalised; else a `VCCError` that says what differs."
@@ -50,7 +59,7 @@ def _official(pred, real, season, target_key, control, threads, real_de=None):
     except ImportError: raise VCCError("scoring needs cell-eval; install it with: pip install 'vcc-nb[eval]'") from None
     metrics = seasons[pick(season, seasons, 'season')]
     _checked(pred, real, target_key, control)
-    with tempfile.TemporaryDirectory() as d, _quiet():
+    with tempfile.TemporaryDirectory() as d, _quiet(), _same_threads():
         scorer = MetricsEvaluator(pred.copy(), real.copy(), control_pert=control, pert_col=target_key, num_threads=threads, outdir=d, de_real=real_de)
         table, _ = scorer.compute(profile='vcc', write_csv=False, break_on_error=True)
     scores = table.to_pandas().set_index('perturbation')[list(metrics.values())].set_axis(list(metrics), axis=1).astype(float).sort_index()
@@ -79,7 +88,7 @@ def real_cells(
     obs = pd.DataFrame({screen.target_key: pd.Categorical(screen.labels[rows])}, index=screen.adata.obs_names[rows])
     return ad.AnnData(screen.lognorm(rows), obs=obs, var=pd.DataFrame(index=screen.genes))
 
-# %% ../nbs/60_evaluation.ipynb #67724616
+# %% ../nbs/60_evaluation.ipynb #f9758d6d
 def score_methods(
     predictions:dict,       # method -> Effects of all genes of the screen, each for the same targets
     screen:Screen,          # with the measured cells of these targets
