@@ -71,7 +71,7 @@ def train_in_phases(
     **train_options,            # for `train`
 ) -> tuple:                     # (model of the last phase with its best weights, History of all phases)
     "Train on each phase's genes in turn, carrying what was learned by gene name."
-    history, model, seconds, seen = History(), None, 0, 0
+    history, model, previous, seconds, seen = History(), None, None, 0, 0
     for phase, (n, e) in enumerate(zip(phases, epochs, strict=True), 1):
         if not e: continue
         genes = selection.genes[:n]

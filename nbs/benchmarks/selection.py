@@ -1,7 +1,7 @@
 """Gene selection on a simulated screen of the challenge's shape, against scanpy answering the same questions in memory. One process a measurement.
 
-    python selection.py                          # 20,000 cells, two pairs: about two minutes on 2 cores
-    python selection.py --cells 221273           # the size of the real challenge: about 15 minutes, 5 GB of disk, 16 GB of memory for scanpy
+    python selection.py                          # 20,000 cells, two pairs: about a minute on 2 cores
+    python selection.py --cells 221273           # the size of the real challenge: about five minutes, 5 GB of disk, 8 GB of memory for scanpy
 
 Writes results/selection_<cells>.json beside this file."""
 import argparse, json, subprocess, sys, tempfile, time
