@@ -11,6 +11,7 @@ _rooms = {
     'splits': 'Split make_split leave_one_out check_no_leak',
     'gene_sets': 'match_symbols gene_features',
     'gene_selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
+    'networks': 'GeneNetwork gene_network',
     'model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'evaluation': 'evaluate score_methods',

@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['list_datasets', 'papalexi', 'vcc_h1_sample', 'vcc2025_genes', 'vcc2025_targets', 'read_gmt', 'go_terms',
-           'baseline_expression', 'adamson_effects', 'fetch', 'download_vcc2025']
+           'reactome_pathways', 'baseline_expression', 'adamson_effects', 'fetch', 'download_vcc2025']
 
 # %% ../nbs/01_datasets.ipynb #89452a45
 import errno, gzip, hashlib, http.client, json, lzma, os, shutil, socket, time
@@ -89,6 +89,14 @@ def go_terms() -> dict:
 
     Source: Gene Ontology release 2022-07, annotations closed over the ontology's ancestors; licence CC BY 4.0 (https://geneontology.org)."""
     return read_gmt(_data/list_datasets().file['go_terms'])
+
+# %% ../nbs/01_datasets.ipynb #9b7f4647
+@cache
+def reactome_pathways() -> dict:
+    """Reactome's human pathways: id -> (name, participants), 1,862 pathways of 5 to 500 participants; a few are RNAs or proteins of viruses and bacteria.
+
+    Source: Reactome, release of 2021; licence CC0 1.0 (https://reactome.org)."""
+    return read_gmt(_data/list_datasets().file['reactome_pathways'])
 
 # %% ../nbs/01_datasets.ipynb #7462758e
 @cache
