@@ -12,6 +12,7 @@ _rooms = {
     'gene_sets': 'match_symbols gene_features',
     'gene_selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'networks': 'GeneNetwork gene_network',
+    'memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
     'model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'evaluation': 'evaluate score_methods',
