@@ -8,7 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 __all__ = ['strategies', 'demo', 'TrainingConfig', 'create_training_config', 'open_data', 'ScaledTrainingPipeline',
            'markdown_table', 'verdict']
 
-# %% ../nbs/80_pipeline.ipynb #7f1be5d1
+# %% ../nbs/80_pipeline.ipynb #8aee3085
 import json, time
 from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
@@ -25,12 +25,13 @@ from .effects import NoChange, TrainingMean, NetworkEffects
 from .evaluation import score_methods, score_table
 from .gene_selection import BiologicalGeneSelector, coverage
 from .gene_sets import gene_features
+from .networks import gene_network
 from .plots import plot_losses, plot_scores, plot_effects, better
 from .screen import open_screen
 from .splits import Split, make_split
 from .training import save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #eb3c1c8b
+# %% ../nbs/80_pipeline.ipynb #35b17cf1
 strategies = ('progressive', 'standard')
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class TrainingConfig:
     split:str|None = None           # path of a split.json; None: stratified by effect size
     test:float = 0.25               # share of perturbations that test
     valid:float = 0.15              # share of perturbations that validate
-    attention_type:str = 'full'     # see `attention.attention_kinds`
+    attention_type:str = 'sparse'   # 'sparse', 'linear', 'local' or 'full'
+    neighbours:int = 32             # genes that a gene reads in its network, itself and hubs included; for 'sparse'
     embed_dim:int = 128             # width of a gene token
     n_heads:int = 4                 # attention heads
     n_layers:int = 2                # blocks
@@ -66,7 +68,7 @@ class TrainingConfig:
 
     def __post_init__(self):
         pick(self.strategy, strategies, 'strategy'); pick(self.attention_type, attention_kinds, 'attention_type'); pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
-        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target'):
+        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target', 'neighbours'):
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
         for f in ('max_cells', 'patience'):
             if getattr(self, f) is not None and getattr(self, f) < 1: raise VCCError(f'{f}={getattr(self, f)!r} must be 1 or more, or None')
@@ -143,7 +145,7 @@ def select(self:ScaledTrainingPipeline):
     self.features = gene_features(self.screen.targets, dim=self.config.n_features, panel=self.screen.genes)
     self.selection.save(self.run_dir/'selected_genes.csv')
 
-# %% ../nbs/80_pipeline.ipynb #b4c079c3
+# %% ../nbs/80_pipeline.ipynb #fb3e7ad6
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
@@ -151,10 +153,15 @@ def train(self:ScaledTrainingPipeline):
     phases, epochs = (plan.phases, plan.epochs(c.epochs)) if c.strategy == 'progressive' else ([c.target_genes], [c.epochs])
     self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
-        batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target),
+        batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target), network_of=self.network if c.attention_type in ('sparse', 'local') else None,
         learning_rate=c.learning_rate, patience=c.patience, device=c.device, progress=self.progress, on_epoch=[self.checkpoint])
     self.checkpoint(dict(epoch=self.history.best_epoch, n_genes=c.target_genes, kept=True), self.model)
     self._write('training_history.json', asdict(self.history))
+
+@patch
+def network(self:ScaledTrainingPipeline, genes):
+    "Who reads whom among `genes`; co-expression from controls that the split lets it see."
+    return gene_network(genes, k=self.config.neighbours, hubs=max(0, min(8, self.config.neighbours - 2)), screen=self.screen, split=self.split, seed=self.config.seed)
 
 @patch
 def checkpoint(self:ScaledTrainingPipeline, record, model):

@@ -7,13 +7,13 @@ Docs: https://vcc-nb.github.io/vcc_nb/training.html.md"""
 # %% auto #0
 __all__ = ['validation_batch', 'loss_of', 'History', 'train', 'save_checkpoint', 'load_checkpoint']
 
-# %% ../nbs/41_training.ipynb #47c10bde
+# %% ../nbs/41_training.ipynb #11b12ece
 import time
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd, torch
 from .batches import Batch, PseudobulkBatches
 from .core import TARGET, VCCError, np_rng, atomic_path, peak_memory_gb, pick_device
-from .model import MemoryEfficientStateModel
+from .model import MemoryEfficientStateModel, load_model
 from .screen import Screen
 
 # %% ../nbs/41_training.ipynb #fcee0ef3
@@ -111,7 +111,7 @@ class _Best:
         if self.valid: self.model.load_state_dict(self.weights)
         return self.epoch
 
-# %% ../nbs/41_training.ipynb #3a7e649b
+# %% ../nbs/41_training.ipynb #32d41929
 def save_checkpoint(
     path,                               # where: checkpoint_epoch_*.pt
     model:MemoryEfficientStateModel,
@@ -128,8 +128,7 @@ def load_checkpoint(
     "Read a checkpoint without trusting it. `VCCError` if it is damaged or no checkpoint."
     try:
         about = torch.load(path, map_location='cpu', weights_only=True)
-        model = MemoryEfficientStateModel(**about.pop('sizes'))
-        model.load_state_dict(about.pop('weights'))
+        model = load_model(about.pop('sizes'), about.pop('weights'))
     except FileNotFoundError: raise VCCError(f'no checkpoint at {str(path)!r}; check the path') from None
     except Exception as e: raise VCCError(f'{str(path)!r} is damaged or no checkpoint of this library ({type(e).__name__}: {str(e).splitlines()[0][:80]}); use another one') from None
     return model.eval(), about
