@@ -8,8 +8,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/screen.html.md"""
 __all__ = ['target_names', 'control_names', 'context_names', 'log_limit', 'kinds', 'Screen', 'open_screen', 'effects_of',
            'effect_sizes']
 
-# %% ../nbs/10_screen.ipynb #01d46c26
-import re
+# %% ../nbs/10_screen.ipynb #ef2fe697
+import re, shutil, tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
@@ -37,7 +37,7 @@ def _read(path, backed):
 
 def _damaged(path, e): return f'{str(path)!r} is truncated or damaged ({str(e)[:80]}); copy or download it again'
 
-# %% ../nbs/10_screen.ipynb #01dce106
+# %% ../nbs/10_screen.ipynb #1dedf868
 def _matrix(adata, layer, notes, file=None):
     "The expression matrix as something whose row blocks can be sliced."
     if layer is not None: pick(layer, adata.layers, 'layer')
@@ -47,17 +47,38 @@ def _matrix(adata, layer, notes, file=None):
         have = f"name one of the layers with layer=: {', '.join(adata.layers)}" if len(adata.layers) else 'it has no layers either: save the expression matrix'
         raise VCCError(f'adata.X is missing; {have}')
     if 0 in X.shape: raise VCCError(f'the expression matrix is empty ({X.shape[0]} cells x {X.shape[1]} genes); check the filters applied before')
-    if getattr(X, 'format', None) == 'csc':
-        if adata.isbacked: notes.append('stored by column (CSC): read into memory as rows')
-        X = (X.to_memory() if hasattr(X, 'to_memory') else X).tocsr()
+    if isinstance(X, ad.abc.CSCDataset):
+        X = _DiskColumns(X.group if file is None else file['X'])
+        notes.append(f'stored by column (CSC): turned to rows in a temporary file of {X.gb:.2g} GiB (TMPDIR says where)')
+        return X
+    if getattr(X, 'format', None) == 'csc': return X.tocsr()
     return _DiskRows(file['X']) if file is not None and isinstance(X, ad.abc.CSRDataset) else X
 
+# %% ../nbs/10_screen.ipynb #d1803c7c
 class _DiskRows:
-    "Rows of a CSR matrix in an open HDF5 file, by slices."
-    def __init__(self, group): self.group, self.shape, self.indptr = group, tuple(int(n) for n in group.attrs['shape']), group['indptr'][:]
+    "Rows of a CSR matrix in an open HDF5 file, by slices; of a CSC matrix its columns, as rows of the transpose."
+    def __init__(self, group, shape=None): self.group, self.shape, self.indptr = group, tuple(int(n) for n in (group.attrs['shape'] if shape is None else shape)), group['indptr'][:]
     def __getitem__(self, rows):
         start, stop, _ = rows.indices(self.shape[0]); at = slice(self.indptr[start], self.indptr[stop])
         return sp.csr_matrix((self.group['data'][at], self.group['indices'][at], self.indptr[start:stop+1] - at.start), shape=(stop - start, self.shape[1]))
+
+class _DiskColumns:
+    "Rows of a CSC matrix in an open HDF5 file, by slices, through a temporary file of column panels that are stored by row."
+    def __init__(self, group, size=1 << 24):        # values in a panel
+        columns = _DiskRows(group, group.attrs['shape'][::-1]); self.shape = columns.shape[::-1]
+        self.gb = sum(group[k].size*group[k].dtype.itemsize for k in ('data', 'indices'))/2**30
+        if self.gb > (free := shutil.disk_usage(tempfile.gettempdir()).free/2**30):
+            raise VCCError(f'the matrix is stored by column (CSC): turning it to rows needs {self.gb:.2g} GiB in {tempfile.gettempdir()!r}, which has {free:.2g}; set TMPDIR to a larger place, or save it as CSR')
+        self.file = h5py.File(tempfile.TemporaryFile(), 'w')
+        ends = np.unique(np.r_[0, np.searchsorted(columns.indptr, np.arange(size, columns.indptr[-1], size)), self.shape[1]])
+        self.panels = [self._turn(str(a), columns[int(a):int(b)]) for a, b in zip(ends, ends[1:])]
+
+    def _turn(self, name, columns):
+        rows, group = columns.T.tocsr(), self.file.create_group(name)
+        for k in ('data', 'indices', 'indptr'): group[k] = getattr(rows, k)
+        return _DiskRows(group, rows.shape)
+
+    def __getitem__(self, rows): return sp.hstack([p[rows] for p in self.panels], format='csr')
 
 def _blocks(X, size=1024):
     "Yield (first row, block of rows as CSR float32) from top to bottom."
