@@ -7,18 +7,20 @@ Docs: https://vcc-nb.github.io/vcc_nb/gene_selection.html.md"""
 # %% auto #0
 __all__ = ['responsive', 'variable', 'target', 'default_quotas', 'GeneSelection', 'responsiveness', 'seurat_v3',
            'highly_variable', 'take_turns', 'BiologicalGeneSelector', 'Evidence', 'evidence', 'shares', 'coverage',
-           'select_optimal_genes']
+           'select_optimal_genes', 'write_subset']
 
-# %% ../nbs/21_gene_selection.ipynb #a241c751
+# %% ../nbs/21_gene_selection.ipynb #4a81ae85
 import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
-import anndata as ad, numpy as np, pandas as pd
+from pathlib import Path
+import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from numba import njit
+from tqdm.auto import tqdm
 from .core import VCCError, atomic_path, pick
 from .gene_sets import gene_sets
-from .screen import Screen, open_screen, effects_of
+from .screen import Screen, open_screen, effects_of, _matrix
 from .splits import Split
 
 # %% ../nbs/21_gene_selection.ipynb #3ae5a150
@@ -241,16 +243,49 @@ def coverage(
     out = pd.concat([held, pd.DataFrame({k: {'genes': n, **v.sum()} for k, v in rows.items()}).T, pd.DataFrame({'genes': n, **dict.fromkeys(s, n/total)}, index=['as many random (expected)'])])
     return out.astype({'genes': int}).rename_axis('chosen as')
 
-# %% ../nbs/21_gene_selection.ipynb #5ea91db5
+# %% ../nbs/21_gene_selection.ipynb #c87d8724
 def select_optimal_genes(
     adata,                      # AnnData (cells x genes), path, or Screen
     target_genes:int=3000,      # how many genes to keep
     *,
     split:Split=None,           # what may be seen; default: every perturbation
     save_to=None,               # write the selection to this CSV
-) -> tuple:                     # (AnnData view with these genes in rank order, on disk if the screen is; list of gene symbols)
-    "Subset a screen to its most useful genes, best first. See `BiologicalGeneSelector`."
+    path=None,                  # write the smaller screen to this .h5ad; default: a view
+) -> tuple:                     # (AnnData of these genes in rank order: a view, on disk if the screen is, or `path` opened on disk; list of gene symbols)
+    "Subset a screen to its most useful genes, best first. Raises `VCCError` as `BiologicalGeneSelector` does, and for a `path` that is the screen's own."
     screen = open_screen(adata)
+    if path is not None and screen.adata.isbacked and Path(path).resolve() == Path(screen.adata.filename).resolve(): raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
     selection = BiologicalGeneSelector(target_genes).select(screen, split)
     if save_to is not None: selection.save(save_to)
-    return screen.adata[:, selection.genes], selection.genes
+    if path is None: return screen.adata[:, selection.genes], selection.genes
+    write_subset(screen, selection, path)
+    return ad.read_h5ad(path, backed='r'), selection.genes
+
+# %% ../nbs/21_gene_selection.ipynb #fdb38da6
+def write_subset(
+    screen:Screen,
+    selection:GeneSelection,
+    path,                       # .h5ad to write
+):
+    "Write all cells x the selected genes: obs, uns, obsm, X and the layer that the screen uses as CSR, and `selection.table` in var. Whole or not at all; one block of cells in memory."
+    a, t, cols = screen.adata, selection.table, screen.gene_index(selection.genes)
+    var = a.var.loc[selection.genes].drop(columns=t.columns, errors='ignore').join(t)
+    with atomic_path(path) as part:
+        ad.AnnData(obs=a.obs, var=var, uns=dict(a.uns, gene_selection=selection.about), obsm=dict(a.obsm)).write_h5ad(part)
+        with h5py.File(part, 'r+') as f:
+            for where, X in _values(screen).items(): _write_columns(f, where, X, cols)
+
+def _values(screen):
+    "Where in a file -> the matrix to keep there. Without an X the layer's values stand in its place too: only X can be read from disk."
+    layer = screen.options.get('layer')
+    if layer is None: return {'X': screen.X}
+    try: X = _matrix(screen.adata, None, [])
+    except VCCError: X = screen.X
+    return {'X': X, f'layers/{layer}': screen.X}
+
+def _write_columns(f, where, X, cols):
+    empty = sp.csr_matrix((0, len(cols)), dtype=X[:1].dtype); empty.indptr = empty.indptr.astype(np.int64)      # room for more than 2**31 values
+    if where in f: del f[where]
+    ad.io.write_elem(f, where, empty, dataset_kwargs=dict(chunks=(1 << 16,)))
+    rows = ad.io.sparse_dataset(f[where])
+    for i in tqdm(range(0, X.shape[0], 1024), desc=f'writing {where}', delay=2): rows.append(sp.csr_matrix(X[i:i+1024])[:, cols].sorted_indices())
