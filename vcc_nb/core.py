@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['TARGET', 'CONTROL', 'CONTEXT', 'VCCError', 'near', 'pick', 'np_rng', 'torch_rng', 'pick_device', 'machine',
-           'peak_memory_gb', 'atomic_path']
+           'peak_memory_gb', 'atomic_path', 'write_rows']
 
 # %% ../nbs/00_core.ipynb #d905c8fb
 import contextlib, difflib, os, platform
@@ -111,3 +111,22 @@ def atomic_path(
         with open(beside, 'rb+') as f: os.fsync(f.fileno())
         os.replace(beside, path)
     finally: beside.unlink(missing_ok=True)
+
+# %% ../nbs/00_core.ipynb #86cd33f2
+def write_rows(
+    file,           # open h5py.File or group
+    name:str,       # where the matrix shall stand ('X', 'layers/counts'); what is there is replaced
+    blocks,         # scipy CSR blocks of rows, from top to bottom, at least one; the first says what kind of number
+):
+    "Write CSR blocks as one CSR matrix of an h5ad file; one block in memory."
+    import numpy as np
+    if name in file: del file[name]
+    group, ends = file.create_group(name), [np.zeros(1, np.int64)]
+    for b in blocks:
+        if len(ends) == 1:
+            for k in ('data', 'indices'): group.create_dataset(k, (0,), getattr(b, k).dtype, maxshape=(None,), chunks=(1 << 16,))
+        ends.append(ends[-1][-1] + b.indptr[1:].astype(np.int64))
+        for k in ('data', 'indices'): group[k].resize((ends[-1][-1],)); group[k][ends[-2][-1]:] = getattr(b, k)
+    ends = np.concatenate(ends)
+    group['indptr'] = ends.astype(np.int32) if ends[-1] < 2**31 else ends       # as narrow as scipy would have it
+    group.attrs.update({'encoding-type': 'csr_matrix', 'encoding-version': '0.1.0', 'shape': np.array([len(ends) - 1, b.shape[1]])})

@@ -9,7 +9,7 @@ __all__ = ['responsive', 'variable', 'target', 'default_quotas', 'GeneSelection'
            'highly_variable', 'take_turns', 'BiologicalGeneSelector', 'Evidence', 'evidence', 'shares', 'coverage',
            'select_optimal_genes', 'write_subset']
 
-# %% ../nbs/21_gene_selection.ipynb #4a81ae85
+# %% ../nbs/21_gene_selection.ipynb #df2a8cd6
 import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,7 +18,7 @@ import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from numba import njit
 from tqdm.auto import tqdm
-from .core import VCCError, atomic_path, pick
+from .core import VCCError, atomic_path, pick, write_rows
 from .gene_sets import gene_sets
 from .screen import Screen, open_screen, effects_of, _matrix
 from .splits import Split
@@ -261,7 +261,7 @@ def select_optimal_genes(
     write_subset(screen, selection, path)
     return ad.read_h5ad(path, backed='r'), selection.genes
 
-# %% ../nbs/21_gene_selection.ipynb #fdb38da6
+# %% ../nbs/21_gene_selection.ipynb #12227ff1
 def write_subset(
     screen:Screen,
     selection:GeneSelection,
@@ -273,7 +273,9 @@ def write_subset(
     with atomic_path(path) as part:
         ad.AnnData(obs=a.obs, var=var, uns=dict(a.uns, gene_selection=selection.about), obsm=dict(a.obsm)).write_h5ad(part)
         with h5py.File(part, 'r+') as f:
-            for where, X in _values(screen).items(): _write_columns(f, where, X, cols)
+            for where, X in _values(screen).items():
+                starts = tqdm(range(0, a.n_obs, 1024), desc=f'writing {where}', delay=2)
+                write_rows(f, where, (sp.csr_matrix(X[i:i+1024])[:, cols].sorted_indices() for i in starts))
 
 def _values(screen):
     "Where in a file -> the matrix to keep there. Without an X the layer's values stand in its place too: only X can be read from disk."
@@ -282,10 +284,3 @@ def _values(screen):
     try: X = _matrix(screen.adata, None, [])
     except VCCError: X = screen.X
     return {'X': X, f'layers/{layer}': screen.X}
-
-def _write_columns(f, where, X, cols):
-    empty = sp.csr_matrix((0, len(cols)), dtype=X[:1].dtype); empty.indptr = empty.indptr.astype(np.int64)      # room for more than 2**31 values
-    if where in f: del f[where]
-    ad.io.write_elem(f, where, empty, dataset_kwargs=dict(chunks=(1 << 16,)))
-    rows = ad.io.sparse_dataset(f[where])
-    for i in tqdm(range(0, X.shape[0], 1024), desc=f'writing {where}', delay=2): rows.append(sp.csr_matrix(X[i:i+1024])[:, cols].sorted_indices())
