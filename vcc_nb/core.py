@@ -124,7 +124,7 @@ def write_rows(
     group, ends = file.create_group(name), [np.zeros(1, np.int64)]
     for b in blocks:
         if len(ends) == 1:
-            for k in ('data', 'indices'): group.create_dataset(k, (0,), getattr(b, k).dtype, maxshape=(None,), chunks=(1 << 16,))
+            for k in ('data', 'indices'): group.create_dataset(k, (0,), getattr(b, k).dtype, maxshape=(None,), chunks=(1 << 18,))
         ends.append(ends[-1][-1] + b.indptr[1:].astype(np.int64))
         for k in ('data', 'indices'): group[k].resize((ends[-1][-1],)); group[k][ends[-2][-1]:] = getattr(b, k)
     ends = np.concatenate(ends)

@@ -272,7 +272,7 @@ def write_subset(
     var = a.var.loc[selection.genes].drop(columns=t.columns, errors='ignore').join(t)
     with atomic_path(path) as part:
         ad.AnnData(obs=a.obs, var=var, uns=dict(a.uns, gene_selection=selection.about), obsm=dict(a.obsm)).write_h5ad(part)
-        with h5py.File(part, 'r+') as f:
+        with h5py.File(part, 'r+', rdcc_nbytes=1 << 24) as f:
             for where, X in _values(screen).items():
                 starts = tqdm(range(0, a.n_obs, 1024), desc=f'writing {where}', delay=2)
                 write_rows(f, where, (sp.csr_matrix(X[i:i+1024])[:, cols].sorted_indices() for i in starts))

@@ -7,12 +7,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/knockdowns.html.md"""
 # %% auto #0
 __all__ = ['gene_axis', 'baselines', 'gene_vectors', 'measured_targets', 'knockdown_effects']
 
-# %% ../nbs/02_knockdowns.ipynb #d1f8f46b
+# %% ../nbs/02_knockdowns.ipynb #60c9ee25
 from functools import cache
 import numpy as np, pandas as pd, scipy.sparse as sp
 from scipy.special import ndtr
 from .core import TARGET, np_rng, pick
-from .datasets import adamson_effects, baseline_expression, go_terms, vcc2025_genes, vcc2025_targets
+from .datasets import adamson_effects, baseline_expression, go_terms, vcc2025_genes
 
 # %% ../nbs/02_knockdowns.ipynb #594781f0
 @cache

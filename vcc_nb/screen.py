@@ -314,7 +314,7 @@ def gene_index(self:Screen, genes):
     if (idx < 0).any(): pick(list(genes)[int(np.argmin(idx))], self.genes, 'gene')
     return idx
 
-# %% ../nbs/10_screen.ipynb #5c78c845
+# %% ../nbs/10_screen.ipynb #78c9ffa5
 @njit(cache=True, nogil=True)
 def _add_block(data, indices, indptr, group, scale, total, square, seen, raw, raw_square):
     "Add a CSR block to the sums: (groups, genes) of log-normalised values, squares and detections; (genes,) of values as stored. Group -1 is left out; scale 0 means logged already."
@@ -324,13 +324,14 @@ def _add_block(data, indices, indptr, group, scale, total, square, seen, raw, ra
         if g < 0: continue
         if s > 0:
             for k in range(64): logs[k] = np.log1p(k*s)
+        t, q, n = total[g], square[g], seen[g]
         for j in range(indptr[i], indptr[i+1]):
-            c, x = indices[j], np.float64(data[j])
-            y = x if s == 0 else logs[int(x)] if x < 64 else np.log1p(x*s)
-            total[g, c] += y; square[g, c] += y*y; seen[g, c] += x > 0
+            c, x = np.uint32(indices[j]), np.float64(data[j])       # unsigned: no test for places counted from the end
+            y = x if s == 0 else logs[np.uint32(x)] if x < 64 else np.log1p(x*s)
+            t[c] += y; q[c] += y*y; n[c] += x > 0
             raw[c] += x; raw_square[c] += x*x
 
-# %% ../nbs/10_screen.ipynb #69f78c44
+# %% ../nbs/10_screen.ipynb #3d582a88
 @patch
 def pseudobulks(
     self:Screen,
@@ -342,8 +343,8 @@ def pseudobulks(
     groups = pd.MultiIndex.from_arrays([self.labels, self.contexts])
     names = groups[rows].unique().sort_values()
     code = np.where(rows, names.get_indexer(groups), -1)
-    total, square, seen = np.zeros((3, len(names), len(self.genes)))
-    raw, raw_square = np.zeros((2, len(self.genes)))
+    total, square = np.zeros((2, len(names), len(self.genes)))
+    seen, (raw, raw_square) = np.zeros(total.shape, np.int32), np.zeros((2, len(self.genes)))
     scale = self.target_sum/self.depth if self.values == 'counts' else np.zeros(len(code))
     for i, b in self.blocks(raw=True): _add_block(b.data, b.indices, b.indptr, code[i:i+b.shape[0]], scale[i:i+b.shape[0]], total, square, seen, raw, raw_square)
     n = np.bincount(code[rows], minlength=len(names))

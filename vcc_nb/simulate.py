@@ -7,8 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/simulate.html.md"""
 # %% auto #0
 __all__ = ['expected_fill', 'simulate_screen']
 
-# %% ../nbs/03_simulate.ipynb #125a6727
-from pathlib import Path
+# %% ../nbs/03_simulate.ipynb #b8b5ea0e
 from types import SimpleNamespace
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from numba import njit
@@ -180,7 +179,7 @@ def _write(path, adata, blocks):
     "Write `adata` with the values of `blocks`; the file appears when it is whole."
     with atomic_path(path) as part:
         adata.write_h5ad(part)
-        with h5py.File(part, 'r+') as f: write_rows(f, 'X', blocks)
+        with h5py.File(part, 'r+', rdcc_nbytes=1 << 24) as f: write_rows(f, 'X', blocks)
 
 # %% ../nbs/03_simulate.ipynb #8008d357
 def _axis_positions(genes, targets, seed):
