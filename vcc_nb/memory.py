@@ -10,13 +10,14 @@ __all__ = ['CUDA_CONTEXT', 'PARTS', 'Watch', 'dry_run', 'TrainingStep', 'autocas
            'what_multiplies', 'why_not', 'pick_precision', 'estimate_memory_usage', 'ScalingOptimizations',
            'plot_memory']
 
-# %% ../nbs/31_memory.ipynb #c1495d97
+# %% ../nbs/31_memory.ipynb #85ef4063
 import contextlib, copy, ctypes, functools, importlib, json, os, subprocess, sys, time, weakref
 from collections import Counter
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from unittest.mock import patch
 import matplotlib.pyplot as plt, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -62,7 +63,7 @@ def _called_from(module):
     while frame and frame.f_globals.get('__name__') != module: frame = frame.f_back
     return frame is not None
 
-# %% ../nbs/31_memory.ipynb #b059b858
+# %% ../nbs/31_memory.ipynb #24ea21f7
 def _follow(watch, model, optimizer):
     "Let `watch` know which module is at work, which tensors are gradients, and when the optimizer steps."
     watch.label([*model.parameters(), *model.buffers()], 'parameters')
@@ -79,7 +80,8 @@ def dry_run(
     device='cpu',   # 'cpu' or 'cuda': whose operations are counted
 ) -> dict:          # part -> bytes, at the moment when their sum is largest
     "Two training steps with tensors that hold no values (the second one has what the first leaves behind). `VCCError` for a step that needs values."
-    with FakeTensorMode(), _Pretend(device), Watch() as watch:
+    empty = patch.object(FakeTensor, 'is_meta', property(_without_values), create=True)      # so that code outside torch can tell
+    with FakeTensorMode(), empty, _OnGPU() if device == 'cuda' else contextlib.nullcontext(), Watch() as watch:
         try:
             model, optimizer, batch = make()
             _follow(watch, model, optimizer); watch.label(batch, 'batch')
@@ -87,15 +89,13 @@ def dry_run(
         except RuntimeError as e: raise VCCError(f'the step does not run on tensors without values ({str(e).strip().splitlines()[0]}); where it looks at values, let it only make empty results of the right shape if `is_meta`') from e
         return dict(sorted(watch.at_peak.items(), key=lambda o: -o[1]))
 
-class _Pretend(TorchFunctionMode):
-    "Tensors without values say so (`is_meta`) to code outside torch; and dropout keeps a mask of one byte a value, as a GPU does."
-    def __init__(self, device): super().__init__(); self.device = device
-    def __torch_function__(self, f, types, args=(), kwargs=None):
-        if f == torch.Tensor.is_meta.__get__: return not sys._getframe(1).f_globals.get('__name__', '').startswith('torch')
-        if f is F.dropout and self.device != 'cpu': return _fused_dropout(*args, **(kwargs or {}))
-        return f(*args, **(kwargs or {}))
+class _OnGPU(TorchFunctionMode):
+    "Dropout as a GPU does it, wherever the dry run takes place: it keeps a mask of one byte a value."
+    def __torch_function__(self, f, types, args=(), kwargs=None): return (_dropout if f is F.dropout else f)(*args, **(kwargs or {}))
 
-def _fused_dropout(x, p=.5, training=True, inplace=False): return torch.native_dropout(x, p, training)[0]
+def _dropout(x, p=.5, training=True, inplace=False): return torch.native_dropout(x, p, training)[0]
+
+def _without_values(tensor): return not sys._getframe(1).f_globals.get('__name__', '').startswith('torch')
 
 # %% ../nbs/31_memory.ipynb #62edeeae
 @dataclass(frozen=True)
@@ -248,12 +248,12 @@ def _run(step, device='cpu'):
     parts = _make(step, device)
     for _ in range(2): _train(step, *parts)
 
-# %% ../nbs/31_memory.ipynb #bf465548
+# %% ../nbs/31_memory.ipynb #af50faad
 def _miniature(step):
     "The same kind of step, as small as it gets: what it holds is what the libraries hold."
-    if not isinstance(step.model, str) or 'n_genes' not in step.sizes: return TrainingStep('torch.nn:Linear', dict(in_features=8, out_features=8), batch_size=1, inputs=((8,),))
-    small = dict(n_genes=16, n_layers=1, n_features=8, embed_dim=8*step.sizes.get('n_heads', 4))
-    return TrainingStep(step.model, step.sizes | {k: v for k, v in small.items() if step.sizes.get(k)}, batch_size=1)
+    if not isinstance(step.model, str) or 'n_genes' not in step.sizes: return TrainingStep('torch.nn:Linear', dict(in_features=8, out_features=8), batch_size=1, inputs=((8,),), precision=step.precision)
+    small = dict(n_genes=256, n_layers=2, n_features=8, embed_dim=16*step.sizes.get('n_heads', 4))
+    return TrainingStep(step.model, step.sizes | {k: v for k, v in small.items() if step.sizes.get(k)}, batch_size=1, precision=step.precision, recompute=1 if 'n_layers' in step.sizes else 0)
 
 def process_memory(step:TrainingStep) -> int:
     "Bytes that a process on the CPU holds which trains a miniature of `step`: Python, torch, kernels. Measured once a kind, in some seconds."
