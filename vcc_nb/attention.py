@@ -146,35 +146,39 @@ def _backward(q, k, v, indptr, indices, absent, target, weights, d_out, d_q, d_k
             for d in range(q.shape[1]): d_k[j, d] += d_s*q[g, d]; d_q[g, d] += d_s*k[j, d]
             for d in range(v.shape[1]): d_v[j, d] += p*d_out[g, d]
 
-# %% ../nbs/30_attention.ipynb #76720ee5
-def _each_head(kernel, graph, absent_BG, target_B, before, after):
-    "Run `kernel` on every head of every example; the tensors before and after the graph in its arguments are B x H x ..."
-    before, after = [t.numpy() for t in before], [t.numpy() for t in after]
-    indptr, indices, absent, target = graph.indptr.numpy(), graph.indices.numpy(), absent_BG.numpy(), target_B.tolist()
+# %% ../nbs/30_attention.ipynb #eae44cd4
+def _each_head(kernel, before, graph, after):
+    "Run `kernel` on every head of every example; the tensors before and after `graph` (indptr, indices, absent, target) in its arguments are B x H x ..."
+    before, after, (indptr, indices, absent, target) = ([t.numpy() for t in ts] for ts in (before, after, graph))
     def one(b, h): kernel(*(a[b, h] for a in before), indptr, indices, absent[b], target[b], *(a[b, h] for a in after))
     tasks = np.ndindex(before[0].shape[:2])
     if (n := torch.get_num_threads()) == 1: [one(*t) for t in tasks]
     else:
         with ThreadPoolExecutor(n) as pool: list(pool.map(lambda t: one(*t), tasks))
 
-class _SparseOnCPU(torch.autograd.Function):
-    "`_forward` and `_backward` as one operation; on the meta device, the shapes alone."
-    @staticmethod
-    def forward(ctx, q, k, v, absent_BG, target_B, graph):
-        q, k, v = (x.contiguous() for x in (q, k, v))
-        out, weights_BHE = torch.empty_like(v), q.new_empty(*q.shape[:2], len(graph.indices) + len(graph))
-        ctx.save_for_backward(q, k, v, weights_BHE); ctx.rest = graph, absent_BG, target_B
-        if not q.is_meta: _each_head(_forward, *ctx.rest, (q, k, v), (out, weights_BHE))
-        return out
+def _shapes(q, k, v, indptr, indices, absent, target):
+    "Empty results of `_attend`: B x H x G x D, and a weight for each edge and one more for each gene."
+    return q.new_empty(v.shape), q.new_empty(*q.shape[:2], len(indices) + q.shape[2])
 
-    @staticmethod
-    def backward(ctx, d_out):
-        q, k, v, weights_BHE = ctx.saved_tensors
-        grads = [torch.zeros_like(x) for x in (q, k, v)]
-        if not q.is_meta: _each_head(_backward, *ctx.rest, (q, k, v), (weights_BHE, d_out.contiguous(), *grads))
-        return *grads, None, None, None
+@torch.library.custom_op('vcc_nb::sparse_attention', mutates_args=(), device_types='cpu')
+def _attend(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor, target:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    out = _shapes(q, k, v, indptr, indices, absent, target)
+    _each_head(_forward, (q, k, v), (indptr, indices, absent, target), out)
+    return out
 
-# %% ../nbs/30_attention.ipynb #eb0cecc6
+@torch.library.custom_op('vcc_nb::sparse_attention_backward', mutates_args=(), device_types='cpu')
+def _attend_backward(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor, target:torch.Tensor, weights:torch.Tensor,
+                     d_out:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    grads = tuple(torch.zeros_like(x) for x in (q, k, v))
+    _each_head(_backward, (q, k, v), (indptr, indices, absent, target), (weights, d_out, *grads))
+    return grads
+
+_attend.register_fake(_shapes)
+_attend_backward.register_fake(lambda q, k, v, *rest: tuple(torch.empty_like(x) for x in (q, k, v)))
+_attend.register_autograd(lambda ctx, d_out, _: (*_attend_backward(*ctx.saved_tensors, d_out.contiguous()), *[None]*4),
+                          setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs, output[1]))
+
+# %% ../nbs/30_attention.ipynb #d4d9f568
 def sparse_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, graph=None):
     "Every gene reads its neighbours in `graph` and the perturbed gene, exactly. Arguments as for `full_attention`, tokens in the graph's order. Raises `VCCError` without a graph that fits."
     B, _, G, _ = q_BHGD.shape
@@ -184,7 +188,8 @@ def sparse_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, grap
     if target_B is None: target_B = torch.full((B,), -1, device=q_BHGD.device)
     if attention_path('sparse', q_BHGD.device)[0] == 'edges': return _by_edges(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)
     wide = torch.promote_types(q_BHGD.dtype, torch.float32)
-    return _SparseOnCPU.apply(*(x.to(wide) for x in (q_BHGD, k_BHGD, v_BHGD)), absent_BG, target_B, graph).to(q_BHGD.dtype)
+    q, k, v = (x.to(wide).contiguous() for x in (q_BHGD, k_BHGD, v_BHGD))
+    return _attend(q, k, v, graph.indptr, graph.indices, absent_BG, target_B)[0].to(q_BHGD.dtype)
 
 # %% ../nbs/30_attention.ipynb #2865e3ab
 def reference_linear(q_BHGD, k_BHGD, v_BHGD, may_BGG=None):

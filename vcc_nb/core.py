@@ -76,7 +76,7 @@ def pick_device(
         raise VCCError(f"device {device!r} is not available on this machine (torch {torch.__version__}); use device='cpu' or 'auto'")
     return torch.device(device)
 
-# %% ../nbs/00_core.ipynb #fcef144b
+# %% ../nbs/00_core.ipynb #d5f67376
 def machine() -> str:
     "This machine in one line: processor, cores, memory, Python, torch and GPU."
     import torch
@@ -91,9 +91,11 @@ def machine() -> str:
 
 def peak_memory_gb() -> float:
     "The most memory (resident set, GiB) this process has held so far; NaN where the system does not say."
+    with contextlib.suppress(OSError, StopIteration):       # Linux; getrusage there counts what a parent held before the process was its own
+        return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/2**20
     try: import resource
     except ImportError: return float('nan')
-    unit = 1 if platform.system() == 'Darwin' else 1024     # macOS counts bytes, Linux kibibytes
+    unit = 1 if platform.system() == 'Darwin' else 1024     # macOS counts bytes, others kibibytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*unit/2**30
 
 # %% ../nbs/00_core.ipynb #5539a550

@@ -10,14 +10,13 @@ __all__ = ['CUDA_CONTEXT', 'PARTS', 'Watch', 'dry_run', 'TrainingStep', 'autocas
            'what_multiplies', 'why_not', 'pick_precision', 'estimate_memory_usage', 'ScalingOptimizations',
            'plot_memory']
 
-# %% ../nbs/31_memory.ipynb #85ef4063
+# %% ../nbs/31_memory.ipynb #cfaf33cd
 import contextlib, copy, ctypes, functools, importlib, json, os, subprocess, sys, time, weakref
 from collections import Counter
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from unittest.mock import patch
 import matplotlib.pyplot as plt, pandas as pd, torch, torch.nn.functional as F
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -63,7 +62,7 @@ def _called_from(module):
     while frame and frame.f_globals.get('__name__') != module: frame = frame.f_back
     return frame is not None
 
-# %% ../nbs/31_memory.ipynb #24ea21f7
+# %% ../nbs/31_memory.ipynb #ca8ebd93
 def _follow(watch, model, optimizer):
     "Let `watch` know which module is at work, which tensors are gradients, and when the optimizer steps."
     watch.label([*model.parameters(), *model.buffers()], 'parameters')
@@ -80,13 +79,12 @@ def dry_run(
     device='cpu',   # 'cpu' or 'cuda': whose operations are counted
 ) -> dict:          # part -> bytes, at the moment when their sum is largest
     "Two training steps with tensors that hold no values (the second one has what the first leaves behind). `VCCError` for a step that needs values."
-    empty = patch.object(FakeTensor, 'is_meta', property(_without_values), create=True)      # so that code outside torch can tell
-    with FakeTensorMode(), empty, _OnGPU() if device == 'cuda' else contextlib.nullcontext(), Watch() as watch:
+    with FakeTensorMode(), _OnGPU() if device == 'cuda' else contextlib.nullcontext(), Watch() as watch:
         try:
             model, optimizer, batch = make()
             _follow(watch, model, optimizer); watch.label(batch, 'batch')
             for _ in range(2): run(model, optimizer, batch)
-        except RuntimeError as e: raise VCCError(f'the step does not run on tensors without values ({str(e).strip().splitlines()[0]}); where it looks at values, let it only make empty results of the right shape if `is_meta`') from e
+        except RuntimeError as e: raise VCCError(f'the step does not run on tensors without values ({str(e).strip().splitlines()[0]}); an operation of your own needs its shapes said, see torch.library.register_fake') from e
         return dict(sorted(watch.at_peak.items(), key=lambda o: -o[1]))
 
 class _OnGPU(TorchFunctionMode):
@@ -94,8 +92,6 @@ class _OnGPU(TorchFunctionMode):
     def __torch_function__(self, f, types, args=(), kwargs=None): return (_dropout if f is F.dropout else f)(*args, **(kwargs or {}))
 
 def _dropout(x, p=.5, training=True, inplace=False): return torch.native_dropout(x, p, training)[0]
-
-def _without_values(tensor): return not sys._getframe(1).f_globals.get('__name__', '').startswith('torch')
 
 # %% ../nbs/31_memory.ipynb #62edeeae
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ Docs: https://vcc-nb.github.io/vcc_nb/training.html.md"""
 # %% auto #0
 __all__ = ['validation_batch', 'loss_of', 'History', 'train', 'save_checkpoint', 'load_checkpoint']
 
-# %% ../nbs/41_training.ipynb #11b12ece
+# %% ../nbs/41_training.ipynb #5af4fa51
 import time
 from dataclasses import dataclass, field
 import numpy as np, pandas as pd, torch
 from .batches import Batch, PseudobulkBatches
 from .core import TARGET, VCCError, np_rng, atomic_path, peak_memory_gb, pick_device
+from .memory import release_freed_memory
 from .model import MemoryEfficientStateModel, load_model
 from .screen import Screen
 
@@ -44,7 +45,7 @@ class History:
 
     def table(self): return pd.DataFrame(self.epochs).set_index('epoch')
 
-# %% ../nbs/41_training.ipynb #4a91f8b9
+# %% ../nbs/41_training.ipynb #a5eddb56
 def train(
     model:MemoryEfficientStateModel,
     batches:PseudobulkBatches,      # examples of the training perturbations
@@ -64,6 +65,7 @@ def train(
     "Train, judge after each epoch, keep the best. Raises `VCCError` where the loss stops being a number."
     from tqdm.auto import tqdm
     device = pick_device(str(device)); model.to(device)
+    if device.type == 'cpu': release_freed_memory()     # else glibc keeps up to twice what is needed, and no prediction holds
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs*len(batches))
     best, history, start, n_seen = _Best(model, valid, device, first_epoch - 1), History(), time.perf_counter(), 0
