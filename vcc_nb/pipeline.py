@@ -145,7 +145,7 @@ def select(self:ScaledTrainingPipeline):
     self.features = gene_features(self.screen.targets, dim=self.config.n_features, panel=self.screen.genes)
     self.selection.save(self.run_dir/'selected_genes.csv')
 
-# %% ../nbs/80_pipeline.ipynb #fb3e7ad6
+# %% ../nbs/80_pipeline.ipynb #c411d32e
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
@@ -160,8 +160,9 @@ def train(self:ScaledTrainingPipeline):
 
 @patch
 def network(self:ScaledTrainingPipeline, genes):
-    "Who reads whom among `genes`; co-expression from controls that the split lets it see."
-    return gene_network(genes, k=self.config.neighbours, hubs=max(0, min(8, self.config.neighbours - 2)), screen=self.screen, split=self.split, seed=self.config.seed)
+    "Who reads whom among `genes`, kept as `gene_graph`; co-expression from controls that the split lets it see."
+    self.gene_graph = gene_network(genes, k=self.config.neighbours, hubs=max(0, min(8, self.config.neighbours - 2)), screen=self.screen, split=self.split, seed=self.config.seed)
+    return self.gene_graph
 
 @patch
 def checkpoint(self:ScaledTrainingPipeline, record, model):
@@ -204,7 +205,7 @@ def verdict(scores:pd.DataFrame, method='network') -> str:
     won = [c for c in t if (t.loc[method, c] > others[c].max() if better[c].startswith('higher') else t.loc[method, c] < others[c].min())]
     return f'On the mean over {scores.perturbation.nunique()} held-out perturbations, the {method} is better than ' + ('both' if len(others) == 2 else f'all {len(others)}') + f' baselines on {", ".join(won) or "no score"}' + (f', and not on {", ".join(c for c in t if c not in won)}.' if len(won) < len(t.columns) else '.')
 
-# %% ../nbs/80_pipeline.ipynb #a18f3098
+# %% ../nbs/80_pipeline.ipynb #5e34d67e
 @patch
 def report(self:ScaledTrainingPipeline):
     "Write training_report.md and its pictures."
@@ -228,6 +229,7 @@ def sections(self:ScaledTrainingPipeline):
     yield f'## Data\n\n{s.source}\n\n' + '\n'.join(f'- {n}' for n in [f'{s.adata.n_obs:,} cells x {len(s.genes):,} genes, {len(s.targets)} targets', *s.notes])
     yield f'## Split\n\n{self.split.method}; seed {self.split.seed}. Nothing was fitted on test perturbations; validation perturbations chose the epoch, and nothing else.\n\n' + '\n'.join(f'- {part} ({len(getattr(self.split, part))}): {", ".join(getattr(self.split, part))}' for part in ('train', 'valid', 'test'))
     yield self.gene_section()
+    if c.attention_type in ('sparse', 'local'): yield f'## Who reads whom\n\n```\n{self.gene_graph!r}\n```\n\n' + markdown_table(self.gene_graph.coverage().rename_axis('source'))
     kept = 'No epoch predicted the validation perturbations better than no change, so no change is what the network predicts.' if not h.best_epoch else f'Epoch {h.best_epoch} of {len(h.epochs)} was kept' + (' (the lowest loss on validation perturbations).' if self.split.valid else ' (no validation perturbations).')
     yield f'## Training\n\n{kept}\n\n![losses](losses.png)'
     cost = pd.DataFrame({'seconds': self.seconds}).rename_axis('step')
