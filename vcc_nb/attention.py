@@ -9,9 +9,10 @@ __all__ = ['window', 'attention_kinds', 'reference_attention', 'full_attention',
            'reference_linear', 'linear_attention', 'local_attention', 'get_attention', 'attention_path',
            'attention_weights']
 
-# %% ../nbs/30_attention.ipynb #31d8a3ff
+# %% ../nbs/30_attention.ipynb #6cabf714
 import math
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 import numpy as np, scipy.sparse as sp, torch, torch.nn.functional as F
 from numba import njit
 from torch import nn
@@ -178,7 +179,7 @@ _attend_backward.register_fake(lambda q, k, v, *rest: tuple(torch.empty_like(x) 
 _attend.register_autograd(lambda ctx, d_out, _: (*_attend_backward(*ctx.saved_tensors, d_out.contiguous()), *[None]*4),
                           setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs, output[1]))
 
-# %% ../nbs/30_attention.ipynb #d4d9f568
+# %% ../nbs/30_attention.ipynb #16a04abe
 def sparse_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, graph=None):
     "Every gene reads its neighbours in `graph` and the perturbed gene, exactly. Arguments as for `full_attention`, tokens in the graph's order. Raises `VCCError` without a graph that fits."
     B, _, G, _ = q_BHGD.shape
@@ -186,7 +187,11 @@ def sparse_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, grap
     if len(graph) != G: raise VCCError(f'the graph has {len(graph):,} genes, the tokens are {G:,}; make the graph for the genes of the model')
     if absent_BG is None: absent_BG = torch.zeros(B, G, dtype=torch.bool, device=q_BHGD.device)
     if target_B is None: target_B = torch.full((B,), -1, device=q_BHGD.device)
-    if attention_path('sparse', q_BHGD.device)[0] == 'edges': return _by_edges(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)
+    path = attention_path('sparse', q_BHGD.device)[0]
+    if path == 'edges': return _by_edges(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)
+    if path == 'triton':
+        from vcc_nb.gpu_attention import sparse_attention_triton
+        return sparse_attention_triton(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)
     wide = torch.promote_types(q_BHGD.dtype, torch.float32)
     q, k, v = (x.to(wide).contiguous() for x in (q_BHGD, k_BHGD, v_BHGD))
     return _attend(q, k, v, graph.indptr, graph.indices, absent_BG, target_B)[0].to(q_BHGD.dtype)
@@ -233,7 +238,7 @@ def local_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, graph
     out = F.scaled_dot_product_attention(*(x.flatten(0, 2)[:, None] for x in (q, k, v)), attn_mask=mask)
     return out.reshape(B, H, n, window, -1).masked_fill(nobody_BN1[:, None, ..., None], 0).flatten(2, 3)[:, :, :G]
 
-# %% ../nbs/30_attention.ipynb #e325d911
+# %% ../nbs/30_attention.ipynb #94047ce5
 attention_kinds = dict(full=full_attention, sparse=sparse_attention, linear=linear_attention, local=local_attention)
 
 def get_attention(
@@ -251,7 +256,8 @@ def attention_path(
     if attention_type == 'linear': return 'matmul', 'two matrix products per head on any device'
     if attention_type in ('full', 'local'): return 'sdpa', f"torch's fused kernel{' on blocks' if attention_type == 'local' else ''}, on any device"
     if device in ('cpu', 'meta'): return 'rows', 'own kernel over the rows of the network: exact, memory of the tokens and one number per edge and head'
-    return 'edges', f'no own kernel on {device}: keys and values of all edges are gathered, exact but hungry'
+    if device == 'cuda' and find_spec('triton'): return 'triton', 'own kernel in Triton over the rows of the network (29_gpu_attention): exact, memory of the tokens'
+    return 'edges', f"no own kernel on {device}{' without triton' if device == 'cuda' else ''}: keys and values of all edges are gathered, exact but hungry"
 
 # %% ../nbs/30_attention.ipynb #fe7e14fa
 def attention_weights(
