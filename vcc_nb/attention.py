@@ -238,7 +238,7 @@ def local_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, graph
     out = F.scaled_dot_product_attention(*(x.flatten(0, 2)[:, None] for x in (q, k, v)), attn_mask=mask)
     return out.reshape(B, H, n, window, -1).masked_fill(nobody_BN1[:, None, ..., None], 0).flatten(2, 3)[:, :, :G]
 
-# %% ../nbs/30_attention.ipynb #94047ce5
+# %% ../nbs/30_attention.ipynb #e29646ab
 attention_kinds = dict(full=full_attention, sparse=sparse_attention, linear=linear_attention, local=local_attention)
 
 def get_attention(
@@ -250,14 +250,16 @@ def get_attention(
 def attention_path(
     attention_type:str,     # one of `attention_kinds`
     device='cpu',
+    graph:Graph=None,       # whose size and density are to be weighed, too
 ) -> tuple:                 # (name of the path, one sentence that says why)
     "Which code serves this kind on this device, and why."
     pick(attention_type, attention_kinds, 'attention_type'); device = torch.device(device).type
-    if attention_type == 'linear': return 'matmul', 'two matrix products per head on any device'
+    if attention_type == 'linear': return 'matmul', 'two matrix products per head, on any device'
     if attention_type in ('full', 'local'): return 'sdpa', f"torch's fused kernel{' on blocks' if attention_type == 'local' else ''}, on any device"
-    if device in ('cpu', 'meta'): return 'rows', 'own kernel over the rows of the network: exact, memory of the tokens and one number per edge and head'
-    if device == 'cuda' and find_spec('triton'): return 'triton', 'own kernel in Triton over the rows of the network (29_gpu_attention): exact, memory of the tokens'
-    return 'edges', f"no own kernel on {device}{' without triton' if device == 'cuda' else ''}: keys and values of all edges are gathered, exact but hungry"
+    size = '' if graph is None else f'; {graph.extra_repr()}' + (', so full attention would cost no more' if len(graph.indices) > .1*len(graph)**2 else '')
+    if device in ('cpu', 'meta'): return 'rows', f'own kernel over the rows of the network: exact, memory of the tokens and one number per edge and head{size}'
+    if device == 'cuda' and find_spec('triton'): return 'triton', f'own kernel in Triton over the rows of the network: exact, memory of the tokens{size}'
+    return 'edges', f"no own kernel on {device}{' without triton' if device == 'cuda' else ''}: keys and values of all edges are gathered, exact but hungry{size}"
 
 # %% ../nbs/30_attention.ipynb #fe7e14fa
 def attention_weights(

@@ -27,7 +27,7 @@ class Batch:
         "The batch on `device`."
         return Batch(*(v.to(device) if hasattr(v, 'to') else v for v in vars(self).values()))
 
-# %% ../nbs/40_batches.ipynb #1c789d04
+# %% ../nbs/40_batches.ipynb #39246771
 class PseudobulkBatches:
     "Batches of bootstrap pseudobulks of some targets. Iterate for one epoch; each epoch differs, the sequence of epochs is fixed by the seed."
     def __init__(self,
@@ -37,7 +37,7 @@ class PseudobulkBatches:
         features:pd.DataFrame,      # targets x features
         *,
         batch_size:int=64,          # pseudobulks in a batch
-        set_size:int=64,            # cells in a pseudobulk
+        set_size:int=64,            # cells in a pseudobulk; 1: single cells
         per_target:int=16,          # pseudobulks of each target in an epoch
         seed:int=0,                 # of the sets drawn
     ):

@@ -31,7 +31,7 @@ from .screen import open_screen
 from .splits import Split, make_split
 from .training import save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #35b17cf1
+# %% ../nbs/80_pipeline.ipynb #bed8e4f5
 strategies = ('progressive', 'standard')
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainingConfig:
     n_layers:int = 2                # blocks
     dropout:float = 0.1             # share of values dropped in training
     n_features:int = 32             # length of the prior-knowledge vector of a perturbation
-    set_size:int = 64               # cells in a pseudobulk
+    set_size:int = 64               # cells in a pseudobulk; 1: single cells
     per_target:int = 16             # pseudobulks of each training perturbation in an epoch
     patience:int|None = None        # stop after so many epochs without a better one
     device:str = 'auto'             # 'auto', 'cpu', 'cuda' or 'mps'
