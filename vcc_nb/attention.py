@@ -130,10 +130,11 @@ def _forward(q, k, v, indptr, indices, absent, target, out, weights):
             w[i] /= total; p, j = w[i], keys[i]
             for d in range(v.shape[1]): out[g, d] += p*v[j, d]
 
-# %% ../nbs/30_attention.ipynb #8b2afbdb
+# %% ../nbs/30_attention.ipynb #104e4aa0
 @njit(cache=True, nogil=True, fastmath=_fast)
 def _backward(q, k, v, indptr, indices, absent, target, weights, d_out, d_q, d_k, d_v):
-    "Add the gradients of one head of one example to `d_q`, `d_k` and `d_v`, all (G, D)."
+    "The gradients of one head of one example, written to `d_q`, `d_k` and `d_v`, all (G, D)."
+    d_q[:] = 0; d_k[:] = 0; d_v[:] = 0
     scale, zero, widest = q.dtype.type(1/math.sqrt(q.shape[1])), q.dtype.type(0), np.diff(indptr).max() + 1
     keys, gain = np.empty(widest, np.int64), np.empty(widest, q.dtype)
     for g in range(len(q)):
@@ -147,7 +148,7 @@ def _backward(q, k, v, indptr, indices, absent, target, weights, d_out, d_q, d_k
             for d in range(q.shape[1]): d_k[j, d] += d_s*q[g, d]; d_q[g, d] += d_s*k[j, d]
             for d in range(v.shape[1]): d_v[j, d] += p*d_out[g, d]
 
-# %% ../nbs/30_attention.ipynb #eae44cd4
+# %% ../nbs/30_attention.ipynb #764eeda1
 def _each_head(kernel, before, graph, after):
     "Run `kernel` on every head of every example; the tensors before and after `graph` (indptr, indices, absent, target) in its arguments are B x H x ..."
     before, after, (indptr, indices, absent, target) = ([t.numpy() for t in ts] for ts in (before, after, graph))
@@ -170,7 +171,7 @@ def _attend(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor,
 @torch.library.custom_op('vcc_nb::sparse_attention_backward', mutates_args=(), device_types='cpu')
 def _attend_backward(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor, target:torch.Tensor, weights:torch.Tensor,
                      d_out:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    grads = tuple(torch.zeros_like(x) for x in (q, k, v))
+    grads = tuple(torch.empty_like(x) for x in (q, k, v))
     _each_head(_backward, (q, k, v), (indptr, indices, absent, target), (weights, d_out, *grads))
     return grads
 

@@ -2,9 +2,10 @@
 
     python attention.py              # everything: about half an hour on 2 cores
     python attention.py --quick      # a miniature
+    python attention.py --only floor # sparse attention against none at all, in the step of a whole model: three minutes
     python attention.py --device cuda --out results/gpu
 
-Each process may take so much memory (--cap); running out of it is a result. Writes attention.json and steps.json to --out (default: results beside this file)."""
+Each process may take so much memory (--cap); running out of it is a result. Writes attention.json, steps.json and floor.json to --out (default: results beside this file)."""
 import argparse, json, math, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def training_step(o):
 def measure(o):
     "Seconds of a pass (median of several) and peak memory above what the libraries hold: printed by a process of its own."
     import torch
-    from vcc_nb.memory import _rss
+    from vcc_nb.memory import _rss, release_freed_memory
+    release_freed_memory()      # as `training.train` does
     torch.set_num_threads(o['threads']); make = globals()[o['what']]; cuda = o['device'] != 'cpu'
     resource.setrlimit(resource.RLIMIT_DATA, (int(o['cap_gb']*2**30),)*2)
     make(o | dict(genes=o['small']))()                                  # kernels compiled, libraries ready
@@ -93,7 +95,7 @@ def _timed(f): start = time.perf_counter(); f(); return time.perf_counter() - st
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--quick', action='store_true'); p.add_argument('--rounds', type=int, default=3); p.add_argument('--threads', type=int, default=2); p.add_argument('--device', default='cpu')
+    p.add_argument('--quick', action='store_true'); p.add_argument('--only', choices=['attention', 'steps', 'floor']); p.add_argument('--rounds', type=int, default=3); p.add_argument('--threads', type=int, default=2); p.add_argument('--device', default='cpu')
     p.add_argument('--cap', type=float, default=16., help='GiB that a process may take'); p.add_argument('--out', default=str(Path(__file__).parent/'results')); p.add_argument('--run', help=argparse.SUPPRESS)
     o = p.parse_args()
     if o.run: return machine_limits(o.threads) if o.run == 'limits' else measure(json.loads(o.run))
@@ -105,7 +107,9 @@ def main():
         common = dict(networks=f'{d}/networks.npz', small=small, batch=2, dim=128, heads=4, layers=4, threads=o.threads, device=o.device, cap_gb=o.cap, seconds=.2 if o.quick else 4.)
         jobs = dict(attention=[common | dict(what='attention_pass', method=m, genes=n) for n in sizes for m in alone['methods']],
                     steps=[common | dict(what='training_step', genes=n, method=m, precision=precision) for n, m, precision in todo])
+        jobs['floor'] = [x | dict(seconds=3*common['seconds']) for x in jobs['steps'][:2]]*2
         for name, specs in jobs.items():
+            if o.only not in (None, name): continue
             runs = []
             for r in range(1 if o.quick else o.rounds):
                 for spec in specs:
