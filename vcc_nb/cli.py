@@ -11,11 +11,12 @@ __all__ = ['example', 'parser', 'main']
 import argparse, sys
 from .core import VCCError
 
-# %% ../nbs/90_cli.ipynb #dd8718d1
+# %% ../nbs/90_cli.ipynb #fe294678
 example = '''examples:
   vcc_nb train --demo
   vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20
-  vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu'''
+  vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu
+  vcc_nb train --resume training_runs/my_run'''
 
 def parser() -> argparse.ArgumentParser:
     "The command line of `vcc_nb`."
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = _screen_options(p)
     add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
+    add('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
     add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
     add('--genes', type=int, dest='target_genes', metavar='N', help='genes to select (default: 5000)')
     add('--epochs', type=int, metavar='N', help='passes over the training perturbations (default: 30)')
@@ -56,16 +58,18 @@ def _screen_options(p):
     add('--backed', action='store_true', default=None, help='leave the matrix on disk: for files larger than memory')
     return add
 
-# %% ../nbs/90_cli.ipynb #0fedbbdf
+# %% ../nbs/90_cli.ipynb #83568c99
 def main(argv=None):
     "Run the command line; exits with 0, or 2 and one sentence."
     args = {k: v for k, v in vars(parser().parse_args(argv)).items() if v is not None}
     try: dict(train=_train, select=_select)[args.pop('command')](**args)
     except VCCError as e: print(f'vcc_nb: {e}', file=sys.stderr); sys.exit(2)
 
-def _train(demo, **settings):
+def _train(demo, resume=None, **settings):
     from vcc_nb import pipeline as p
-    pipe = p.ScaledTrainingPipeline(p.create_training_config(**(p.demo if demo else {}) | settings))
+    settings = (p.demo if demo else {}) | settings
+    if resume and settings: raise VCCError(f'--resume takes all settings from the run; leave out {", ".join(settings)}')
+    pipe = p.ScaledTrainingPipeline.resume(resume) if resume else p.ScaledTrainingPipeline(p.create_training_config(**settings))
     pipe.run()
     print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{p.markdown_table(p.score_table(pipe.scores), 4)}\n\n{p.verdict(pipe.scores)}\nReport: {pipe.run_dir/"training_report.md"}')
 

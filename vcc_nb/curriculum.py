@@ -7,8 +7,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/curriculum.html.md"""
 # %% auto #0
 __all__ = ['ProgressiveGeneTraining', 'train_in_phases', 'run_progressive_training']
 
-# %% ../nbs/42_curriculum.ipynb #6f25d115
-from dataclasses import dataclass
+# %% ../nbs/42_curriculum.ipynb #fa80bd04
+from dataclasses import asdict, dataclass
 import pandas as pd
 from .batches import PseudobulkBatches
 from .core import VCCError
@@ -41,7 +41,7 @@ class ProgressiveGeneTraining:
         "`total` epochs dealt to the phases, the last ones getting what is left over."
         n = len(self.phases); return [total//n + (i >= n - total % n) for i in range(n)]
 
-# %% ../nbs/42_curriculum.ipynb #f1f594e2
+# %% ../nbs/42_curriculum.ipynb #5c621832
 def train_in_phases(
     screen:Screen,
     split:Split,
@@ -54,22 +54,28 @@ def train_in_phases(
     batch_options:dict,         # for `PseudobulkBatches`, but the seed
     network_of=None,            # function: gene symbols -> their network, for attention that wants one; None: neighbours at random
     seed:int=0,
+    save=None,                  # function called with (model, state) after each epoch; the state has phase and genes, too
+    resume:tuple=None,          # (model, state) as saved
     **train_options,            # for `train`
 ) -> tuple:                     # (model of the last phase with its best weights, History of all phases)
     "Train on each phase's genes in turn, carrying what was learned by gene name."
-    history, model, previous, seconds, seen = History(), None, None, 0, 0
+    model, state = resume or (None, None)
+    history, previous = History(**state['earlier']) if state else History(), None
     for phase, (n, e) in enumerate(zip(phases, epochs, strict=True), 1):
-        if not e: continue
+        if not e or state and phase < state['phase']: continue
         genes = selection.genes[:n]
+        if state and state['genes'] != genes: raise VCCError(f"the run to go on with had {len(state['genes']):,} genes in phase {phase}, and these {n:,} are others or in another order; resume with the selection it began with")
         network = network_of(genes) if network_of else None
-        if model is None: model = create_memory_efficient_model(n, **model_sizes, network=network, n_features=features.shape[1], seed=seed)
+        if state: pass
+        elif model is None: model = create_memory_efficient_model(n, **model_sizes, network=network, n_features=features.shape[1], seed=seed)
         else: model = carry(model, previous, genes, network=network, seed=seed)
         batches = PseudobulkBatches(screen, split.train, genes, features, seed=seed + phase - 1, **batch_options)
-        part = train(model, batches, validation_batch(screen, split.valid, genes, features), epochs=e, seed=seed + phase - 1,
-                     first_epoch=len(history.epochs) + 1, labels=dict(phase=phase, n_genes=n), **train_options)
-        history.epochs += part.epochs; history.best_epoch = part.best_epoch; previous = genes
-        seconds += part.speed_metrics['seconds']; seen += part.speed_metrics['pseudobulks']
-        history.speed_metrics = part.speed_metrics | dict(seconds=seconds, pseudobulks=seen, pseudobulks_per_second=seen/seconds)
+        about = dict(phase=phase, genes=genes, earlier=asdict(history))
+        part = train(model, batches, validation_batch(screen, split.valid, genes, features), epochs=e, seed=seed + phase - 1, first_epoch=len(history.epochs) + 1, labels=dict(phase=phase, n_genes=n),
+                     save=save and (lambda model, state: save(model, state | about)), resume=state, **train_options)
+        seconds, seen = (history.speed_metrics.get(k, 0) + part.speed_metrics[k] for k in ('seconds', 'pseudobulks'))
+        history = History(history.epochs + part.epochs, part.best_epoch, part.speed_metrics | dict(seconds=seconds, pseudobulks=seen, pseudobulks_per_second=seen/seconds))
+        previous, state = genes, None
     return model, history
 
 # %% ../nbs/42_curriculum.ipynb #4d39d995

@@ -8,7 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 __all__ = ['strategies', 'demo', 'TrainingConfig', 'create_training_config', 'open_data', 'ScaledTrainingPipeline',
            'markdown_table', 'verdict']
 
-# %% ../nbs/80_pipeline.ipynb #8aee3085
+# %% ../nbs/80_pipeline.ipynb #4b7d2fac
 import json, time
 from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
@@ -23,13 +23,13 @@ from .core import VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, 
 from .curriculum import ProgressiveGeneTraining, train_in_phases
 from .effects import NoChange, TrainingMean, NetworkEffects
 from .evaluation import score_methods, score_table
-from .gene_selection import BiologicalGeneSelector, coverage
+from .gene_selection import BiologicalGeneSelector, GeneSelection, coverage
 from .gene_sets import gene_features
 from .networks import gene_network
 from .plots import plot_losses, plot_scores, plot_effects, better
 from .screen import open_screen
 from .splits import Split, make_split
-from .training import save_checkpoint
+from .training import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
 # %% ../nbs/80_pipeline.ipynb #bed8e4f5
 strategies = ('progressive', 'standard')
@@ -95,7 +95,7 @@ def open_data(
     "The screen of that name or path, opened and checked."
     return open_screen(getattr(datasets, data)() if isinstance(data, str) and data in ('papalexi', 'vcc_h1_sample') else data, **options)
 
-# %% ../nbs/80_pipeline.ipynb #d4081f48
+# %% ../nbs/80_pipeline.ipynb #16ca7424
 class ScaledTrainingPipeline:
     "The main job, from a screen to a report. `run()` does all of it; the run directory holds everything made."
     def __init__(self,
@@ -105,22 +105,35 @@ class ScaledTrainingPipeline:
         progress:bool=True,         # show a progress bar
     ):
         if (adata is None) == (config.data is None): raise VCCError("name the screen once: data= in the config ('papalexi', 'vcc_h1_sample' or a path), or an AnnData")
-        self.config, self.adata, self.progress, self.seconds = config, adata, progress, {}
+        self.config, self.adata, self.progress, self.seconds, self.resumed = config, adata, progress, {}, False
         self.run_dir = Path(config.output_dir or f'training_runs/scaled_{config.strategy}_{datetime.now():%Y%m%d_%H%M%S}')
 
     def run(self) -> tuple:
-        "Do it all; returns (model, History). Raises `VCCError` if the run directory holds a run already, or for what any step refuses."
-        if any(self.run_dir.glob('checkpoint_epoch_*.pt')): raise VCCError(f'{str(self.run_dir)!r} holds a run already; choose another output_dir')
+        "Do it all, or what is left of it; returns (model, History). Raises `VCCError` if the run directory holds a run already, or for what any step refuses."
+        if not self.resumed and any(self.run_dir.glob('checkpoint_epoch_*.pt')):
+            raise VCCError(f'{str(self.run_dir)!r} holds ' + ('a run already; ' if self.finished() else f'an unfinished run; go on with it (vcc_nb train --resume {self.run_dir}), or ') + 'choose another output_dir')
         if find_spec('cell_eval') is None: raise VCCError("scoring needs cell-eval; install it with: pip install 'vcc-nb[eval]'")
         pick_device(self.config.device)
         for step in (self.open, self.select, self.train, self.predict, self.score, self.report):
             start = time.perf_counter(); step(); self.seconds[step.__name__] = time.perf_counter() - start
         return self.model, self.history
 
+    def finished(self): return (self.run_dir/'training_report.md').exists()
+
+    @classmethod
+    def resume(cls, run_dir, adata=None, *, progress=True):
+        "The pipeline of a run that did not end, with its config, split, genes and newest whole checkpoint; `run()` does what is left."
+        try: config = json.loads((Path(run_dir)/'training_config.json').read_text())
+        except (OSError, ValueError) as e: raise VCCError(f'{str(run_dir)!r} holds no run to go on with ({e}); check the path') from None
+        pipe = cls(create_training_config(**{k: v for k, v in config.items() if k != 'version'}), adata, progress=progress)
+        pipe.run_dir, pipe.resumed = Path(run_dir), True
+        if pipe.finished(): raise VCCError(f'the run in {str(run_dir)!r} is finished, see its training_report.md; nothing is left to do')
+        return pipe
+
     def _write(self, name, what):
         with atomic_path(self.run_dir/name) as p: p.write_text(json.dumps(what, indent=1, default=float))
 
-# %% ../nbs/80_pipeline.ipynb #4daa9b96
+# %% ../nbs/80_pipeline.ipynb #bbb77075
 @patch
 def open(self:ScaledTrainingPipeline):
     "Open and check the screen; hold out perturbations. Writes training_config.json and split.json."
@@ -132,7 +145,8 @@ def open(self:ScaledTrainingPipeline):
         source = self.screen.source
         self.screen = open_screen(self.screen.adata[keep].to_memory(), **self.screen.options | dict(min_cells=1))
         self.screen.source = source; self.screen.notes.append(f'{c.max_cells:,} cells drawn at random (max_cells)')
-    self.split = Split.load(c.split) if c.split else make_split(self.screen, test=c.test, valid=c.valid, seed=c.seed)
+    kept = self.run_dir/'split.json' if self.resumed and (self.run_dir/'split.json').exists() else c.split
+    self.split = Split.load(kept) if kept else make_split(self.screen, test=c.test, valid=c.valid, seed=c.seed)
     if lost := sorted({*self.split.train, *self.split.valid, *self.split.test} - set(self.screen.targets)): raise VCCError(f'target {lost[0]!r} of the split is not in the screen ({len(lost)} such targets); use a split made from it')
     if len(self.split.test) < 2: raise VCCError(f'the split has {len(self.split.test)} test target, and scoring needs at least 2 to tell apart; hold out more (test=)')
     self._write('training_config.json', asdict(c) | dict(version=version('vcc-nb')))
@@ -140,12 +154,16 @@ def open(self:ScaledTrainingPipeline):
 
 @patch
 def select(self:ScaledTrainingPipeline):
-    "Choose the genes, from training cells. Writes selected_genes.csv."
-    self.selection = BiologicalGeneSelector(self.config.target_genes).select(self.screen, self.split)
+    "Choose the genes, from training cells; a run that goes on keeps those it has. Writes gene_coverage.csv and selected_genes.csv."
     self.features = gene_features(self.screen.targets, dim=self.config.n_features, panel=self.screen.genes)
-    self.selection.save(self.run_dir/'selected_genes.csv')
+    genes, kept = self.run_dir/'selected_genes.csv', self.run_dir/'gene_coverage.csv'
+    if self.resumed and genes.exists(): self.selection, self.coverage = GeneSelection.load(genes), pd.read_csv(kept, index_col=0); return
+    self.selection = BiologicalGeneSelector(self.config.target_genes).select(self.screen, self.split)
+    self.coverage = coverage(self.screen, self.selection, self.split)
+    with atomic_path(kept) as p: self.coverage.to_csv(p)
+    self.selection.save(genes)
 
-# %% ../nbs/80_pipeline.ipynb #c411d32e
+# %% ../nbs/80_pipeline.ipynb #6522432e
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
@@ -154,8 +172,8 @@ def train(self:ScaledTrainingPipeline):
     self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
         batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target), network_of=self.network if c.attention_type in ('sparse', 'local') else None,
-        learning_rate=c.learning_rate, patience=c.patience, device=c.device, progress=self.progress, on_epoch=[self.checkpoint])
-    self.checkpoint(dict(epoch=self.history.best_epoch, n_genes=c.target_genes, kept=True), self.model)
+        learning_rate=c.learning_rate, patience=c.patience, device=c.device, progress=self.progress, save=self.checkpoint, resume=self.latest())
+    self.checkpoint(self.model, self.last, kept=True); self.last = None
     self._write('training_history.json', asdict(self.history))
 
 @patch
@@ -165,12 +183,19 @@ def network(self:ScaledTrainingPipeline, genes):
     return self.gene_graph
 
 @patch
-def checkpoint(self:ScaledTrainingPipeline, record, model):
-    "Write the checkpoint of an epoch and remove the one before it."
-    path = self.run_dir/f'checkpoint_epoch_{record["epoch"]:04}.pt'
-    save_checkpoint(path, model, genes=self.selection.genes[:record['n_genes']], record=record, config=asdict(self.config), split=asdict(self.split))
-    for other in self.run_dir.glob('checkpoint_epoch_*.pt'):
-        if not record.get('kept') and other != path: other.unlink()
+def checkpoint(self:ScaledTrainingPipeline, model, state, kept=False):
+    "Write the checkpoint of the epoch that ended, or, where training has ended, of the weights that are kept; remove those that are not needed."
+    self.last, best = state, state['best']['epoch']
+    save_checkpoint(self.run_dir/f'checkpoint_epoch_{best if kept else state["epoch"]:04}.pt', model, genes=state['genes'], config=asdict(self.config), split=asdict(self.split), training=state)
+    prune_checkpoints(self.run_dir, best=best)
+
+@patch
+def latest(self:ScaledTrainingPipeline):
+    "(model, state) of the newest whole checkpoint of a run that goes on; None if there is none."
+    path = latest_checkpoint(self.run_dir) if self.resumed else None
+    if path is None: return None
+    model, about = load_checkpoint(path); self.last = about['training']
+    return model, self.last
 
 # %% ../nbs/80_pipeline.ipynb #6b916488
 @patch
@@ -236,12 +261,11 @@ def sections(self:ScaledTrainingPipeline):
     yield f'## Machine and cost\n\n{machine()}; device {speed["device"]}; vcc_nb {version("vcc-nb")}\n\n' + markdown_table(cost, 1) + f'\n\n- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second\n- most memory held by the process: {peak_memory_gb():.2f} GiB'
     yield '## Settings\n\n' + ', '.join(f'{k}={v!r}' for k, v in asdict(c).items())
 
-# %% ../nbs/80_pipeline.ipynb #e5026589
+# %% ../nbs/80_pipeline.ipynb #efc00288
 @patch
 def gene_section(self:ScaledTrainingPipeline):
     "How the genes were chosen, and what is lost with the others."
     why = self.selection.table.reasons.str.split(';').explode().value_counts()
-    kept = coverage(self.screen, self.selection, self.split)
     return (f'## Genes\n\n{len(self.selection)} genes, selected on training cells (`selected_genes.csv` has the reasons of each); the other {len(self.screen.genes) - len(self.selection):,} are predicted from them by ridge regression. '
-            f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations that they hold:\n\n{markdown_table(kept)}\n\n'
+            f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations that they hold:\n\n{markdown_table(self.coverage)}\n\n'
             'Reasons (a gene can have several): ' + ', '.join(f'{k or "none"} {n}' for k, n in why.items()))
