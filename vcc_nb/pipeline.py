@@ -31,7 +31,7 @@ from .screen import open_screen
 from .splits import Split, make_split
 from .training import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #bed8e4f5
+# %% ../nbs/80_pipeline.ipynb #bf2bc1d9
 strategies = ('progressive', 'standard')
 
 @dataclass(frozen=True)
@@ -62,13 +62,15 @@ class TrainingConfig:
     n_features:int = 32             # length of the prior-knowledge vector of a perturbation
     set_size:int = 64               # cells in a pseudobulk; 1: single cells
     per_target:int = 16             # pseudobulks of each training perturbation in an epoch
+    precision:str = 'float32'       # of matrix products: 'float32', 'bf16', or 'auto': bf16 where it gains
+    accumulate:int = 1              # parts in which a batch goes through
     patience:int|None = None        # stop after so many epochs without a better one
     device:str = 'auto'             # 'auto', 'cpu', 'cuda' or 'mps'
     seed:int = 0                    # of everything drawn
 
     def __post_init__(self):
-        pick(self.strategy, strategies, 'strategy'); pick(self.attention_type, attention_kinds, 'attention_type'); pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
-        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target', 'neighbours'):
+        pick(self.strategy, strategies, 'strategy'); pick(self.attention_type, attention_kinds, 'attention_type'); pick(self.precision, ('float32', 'bf16', 'auto'), 'precision'); pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
+        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target', 'neighbours', 'accumulate'):
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
         for f in ('max_cells', 'patience'):
             if getattr(self, f) is not None and getattr(self, f) < 1: raise VCCError(f'{f}={getattr(self, f)!r} must be 1 or more, or None')
@@ -163,7 +165,7 @@ def select(self:ScaledTrainingPipeline):
     with atomic_path(kept) as p: self.coverage.to_csv(p)
     self.selection.save(genes)
 
-# %% ../nbs/80_pipeline.ipynb #6522432e
+# %% ../nbs/80_pipeline.ipynb #d24d77b3
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
@@ -172,7 +174,7 @@ def train(self:ScaledTrainingPipeline):
     self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
         batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target), network_of=self.network if c.attention_type in ('sparse', 'local') else None,
-        learning_rate=c.learning_rate, patience=c.patience, device=c.device, progress=self.progress, save=self.checkpoint, resume=self.latest())
+        learning_rate=c.learning_rate, patience=c.patience, device=c.device, precision=c.precision, accumulate=c.accumulate, progress=self.progress, save=self.checkpoint, resume=self.latest())
     self.checkpoint(self.model, self.last, kept=True); self.last = None
     self._write('training_history.json', asdict(self.history))
 
