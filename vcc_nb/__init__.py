@@ -16,8 +16,8 @@ _rooms = {
     'model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'evaluation': 'evaluate score_methods',
-    'widgets': 'GeneExplorer',
-    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
+    'widgets': 'GeneExplorer TrainingDashboard',
+    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline compare',
 }
 _room_of = {name: room for room, names in _rooms.items() for name in names.split()}
 __all__ = list(_room_of)

@@ -11,12 +11,13 @@ __all__ = ['example', 'parser', 'main']
 import argparse, sys
 from .core import VCCError
 
-# %% ../nbs/90_cli.ipynb #fe294678
+# %% ../nbs/90_cli.ipynb #9e37991e
 example = '''examples:
   vcc_nb train --demo
   vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20
   vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu
-  vcc_nb train --resume training_runs/my_run'''
+  vcc_nb train --resume training_runs/my_run
+  vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run'''
 
 def parser() -> argparse.ArgumentParser:
     "The command line of `vcc_nb`."
@@ -37,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     add('--test', type=float, metavar='X', help='share of the targets held out for the scores, at least two targets (default: 0.25)')
     add('--valid', type=float, metavar='X', help='share of the targets that choose the epoch (default: 0.15)')
     add('--device', help='auto, cpu, cuda or mps (default: auto)')
+    add('--memory-gb', type=float, metavar='GIB', help='refuse to begin if training needs more (default: no limit)')
+    add('--dry-run', action='store_true', help='only say what training would take; exit status 1 if that is more than --memory-gb')
     add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
     add('--output-dir', metavar='DIR', help='run directory (default: training_runs/scaled_<strategy>_<time>)')
     p = commands.add_parser('select', help='choose genes and say why', epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv', formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all perturbations)')
     add('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
     add('--out', metavar='FILE', default='selected_genes.csv', help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
+    _estimate_options(commands)
     return top
 
 def _screen_options(p):
@@ -58,18 +62,61 @@ def _screen_options(p):
     add('--backed', action='store_true', default=None, help='leave the matrix on disk: for files larger than memory')
     return add
 
-# %% ../nbs/90_cli.ipynb #83568c99
+# %% ../nbs/90_cli.ipynb #4faad40c
+def _estimate_options(top):
+    "Add `estimate` and `compare` to the commands."
+    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = top.add_parser('estimate', help='the memory of a training step, before anything is allocated', **raw,
+        epilog='example:\n  vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4\nexit status: 0; 1 if it does not fit into --memory-gb; 2 for a wrong argument')
+    add = p.add_argument
+    for flag, kind, default, unit in (('genes', int, 5000, 'genes (tokens)'), ('embed-dim', int, 128, 'width of a gene token'), ('heads', int, 4, 'attention heads'), ('layers', int, 2, 'blocks'), ('features', int, 32, 'length of the prior-knowledge vector'),
+                                      ('batch-size', int, 64, 'pseudobulks in a batch'), ('recompute', int, 0, 'blocks computed again in the backward pass'), ('data-gb', float, 0., 'GiB of cells kept in memory')):
+        add(f'--{flag}', type=kind, default=default, metavar='N' if kind is int else 'GIB', help=f'{unit} (default: {default})')
+    add('--attention', default='sparse', help='sparse, linear, local or full (default: sparse)')
+    add('--precision', default='float32', help='of matrix products: float32, bf16 or fp16 (default: float32)')
+    add('--device', default='cpu', help='cpu or cuda: whose memory (default: cpu)')
+    add('--memory-gb', type=float, metavar='GIB', help='a budget: also say the largest batch that fits into it')
+    p = top.add_parser('compare', help='finished runs side by side, as Markdown', epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **raw)
+    p.add_argument('runs', nargs='+', metavar='RUN', help='a run directory'); p.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
+
+def _estimate(genes, embed_dim, heads, layers, features, batch_size, recompute, data_gb, attention, precision, device, memory_gb=None):
+    from vcc_nb import memory as m
+    step = m.TrainingStep(sizes=dict(n_genes=genes, embed_dim=embed_dim, n_heads=heads, n_layers=layers, n_features=features, attention_type=attention), batch_size=batch_size, precision=precision, recompute=recompute, device=device)
+    e = m.estimate(step, data_gb=data_gb)
+    print(_parts(e))
+    if memory_gb is None: return
+    try: fits = m.fit_batch(step, memory_gb, data_gb=data_gb, process_gb=e.parts['process']/2**30)
+    except VCCError as refused: print(f'vcc_nb: {refused}', file=sys.stderr); sys.exit(1)
+    print(f'largest batch within {memory_gb:g} GiB: {fits.batch_size}' + (' or more' if fits.batch_size == 1024 else ''))
+    if e.peak_gb > memory_gb: print(f'vcc_nb: a batch of {batch_size} needs {e.peak_gb:.2f} GiB, the budget is {memory_gb:g}; use --batch-size {fits.batch_size}', file=sys.stderr); sys.exit(1)
+
+def _parts(e): return '\n'.join([f'{"part":<12}  GiB', *(f'{k:<12} {v:5.2f}' for k, v in e.grouped().items()), f'{"peak":<12} {e.peak_gb:5.2f}'])
+
+def _dry_run(pipe):
+    "Say what the run would take; status 1 if its budget does not hold it."
+    print(f'A batch of {pipe.estimate(check=False).step.batch_size} pseudobulks x {pipe.config.target_genes:,} genes, before the genes are chosen:\n{_parts(pipe.expected)}')
+    try: pipe.check_memory()
+    except VCCError as refused: print(f'vcc_nb: {refused}', file=sys.stderr); sys.exit(1)
+
+def _compare(runs, picture=None):
+    from vcc_nb import pipeline as p
+    table = p.compare(*runs); differ = table.attrs['differ']
+    print(f'{p.markdown_table(table.T, 4)}\n\n' + (f'Settings that differ:\n\n{p.markdown_table(differ)}' if len(differ) else 'No setting differs.'))
+    if picture: p.plot_comparison(table).savefig(picture, dpi=110)
+
+# %% ../nbs/90_cli.ipynb #77d639bf
 def main(argv=None):
     "Run the command line; exits with 0, or 2 and one sentence."
     args = {k: v for k, v in vars(parser().parse_args(argv)).items() if v is not None}
-    try: dict(train=_train, select=_select)[args.pop('command')](**args)
+    try: dict(train=_train, select=_select, estimate=_estimate, compare=_compare)[args.pop('command')](**args)
     except VCCError as e: print(f'vcc_nb: {e}', file=sys.stderr); sys.exit(2)
 
-def _train(demo, resume=None, **settings):
+def _train(demo, dry_run, resume=None, **settings):
     from vcc_nb import pipeline as p
     settings = (p.demo if demo else {}) | settings
     if resume and settings: raise VCCError(f'--resume takes all settings from the run; leave out {", ".join(settings)}')
     pipe = p.ScaledTrainingPipeline.resume(resume) if resume else p.ScaledTrainingPipeline(p.create_training_config(**settings))
+    if dry_run: return _dry_run(pipe)
     pipe.run()
     print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{p.markdown_table(p.score_table(pipe.scores), 4)}\n\n{p.verdict(pipe.scores)}\nReport: {pipe.run_dir/"training_report.md"}')
 

@@ -76,6 +76,7 @@ def train_in_phases(
         seconds, seen = (history.speed_metrics.get(k, 0) + part.speed_metrics[k] for k in ('seconds', 'pseudobulks'))
         history = History(history.epochs + part.epochs, part.best_epoch, part.speed_metrics | dict(seconds=seconds, pseudobulks=seen, pseudobulks_per_second=seen/seconds))
         previous, state = genes, None
+        if part.stopped: history.stopped = True; break
     return model, history
 
 # %% ../nbs/42_curriculum.ipynb #4d39d995

@@ -6,9 +6,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/memory.html.md"""
 
 # %% auto #0
 __all__ = ['CUDA_CONTEXT', 'PARTS', 'Watch', 'dry_run', 'TrainingStep', 'autocast', 'Estimate', 'estimate', 'Measured',
-           'release_freed_memory', 'measure', 'process_memory', 'checkpoint_blocks', 'fit_batch', 'fit_recompute',
-           'what_multiplies', 'why_not', 'pick_precision', 'estimate_memory_usage', 'ScalingOptimizations',
-           'plot_memory']
+           'release_freed_memory', 'measure', 'process_memory', 'held_now', 'checkpoint_blocks', 'fit_batch',
+           'fit_recompute', 'what_multiplies', 'why_not', 'pick_precision', 'estimate_memory_usage',
+           'ScalingOptimizations', 'plot_memory']
 
 # %% ../nbs/31_memory.ipynb #cfaf33cd
 import contextlib, copy, ctypes, functools, importlib, json, os, subprocess, sys, time, weakref
@@ -262,6 +262,13 @@ def _measure_cuda(step):
     torch.cuda.synchronize(); torch.cuda.reset_peak_memory_stats(); start, before = time.perf_counter(), torch.cuda.memory_allocated()
     _run(step, step.device); torch.cuda.synchronize()
     return Measured(torch.cuda.max_memory_allocated() - before + CUDA_CONTEXT, CUDA_CONTEXT, time.perf_counter() - start)
+
+# %% ../nbs/31_memory.ipynb #f4e9399f
+def held_now(step:TrainingStep) -> int:
+    "Bytes that this process holds now, once it has trained a miniature of `step`; for a step on a GPU, the CUDA context."
+    if step.device != 'cpu': return CUDA_CONTEXT
+    with torch.random.fork_rng(): _run(_miniature(step))        # nothing drawn later is moved
+    return _rss('VmRSS')
 
 # %% ../nbs/31_memory.ipynb #32eafaf1
 def checkpoint_blocks(

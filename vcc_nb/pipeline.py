@@ -6,9 +6,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['strategies', 'demo', 'TrainingConfig', 'create_training_config', 'open_data', 'ScaledTrainingPipeline',
-           'markdown_table', 'verdict']
+           'markdown_table', 'verdict', 'compare']
 
-# %% ../nbs/80_pipeline.ipynb #4b7d2fac
+# %% ../nbs/80_pipeline.ipynb #35d1a871
 import json, time
 from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
 from fastcore.basics import patch
-from . import datasets
+from . import datasets, memory
 from .attention import attention_kinds
 from .core import VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
 from .curriculum import ProgressiveGeneTraining, train_in_phases
@@ -25,13 +25,14 @@ from .effects import NoChange, TrainingMean, NetworkEffects
 from .evaluation import score_methods, score_table
 from .gene_selection import BiologicalGeneSelector, GeneSelection, coverage
 from .gene_sets import gene_features
+from .memory import Estimate, TrainingStep, fit_batch, held_now
 from .networks import gene_network
 from .plots import plot_losses, plot_scores, plot_effects, better
-from .screen import open_screen
+from .screen import open_screen, _read
 from .splits import Split, make_split
 from .training import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #bf2bc1d9
+# %% ../nbs/80_pipeline.ipynb #7b7765dc
 strategies = ('progressive', 'standard')
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class TrainingConfig:
     accumulate:int = 1              # parts in which a batch goes through
     patience:int|None = None        # stop after so many epochs without a better one
     device:str = 'auto'             # 'auto', 'cpu', 'cuda' or 'mps'
+    memory_gb:float|None = None     # GiB that training may take at its peak (of the GPU's, on a GPU); None: not limited
     seed:int = 0                    # of everything drawn
 
     def __post_init__(self):
@@ -74,6 +76,7 @@ class TrainingConfig:
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
         for f in ('max_cells', 'patience'):
             if getattr(self, f) is not None and getattr(self, f) < 1: raise VCCError(f'{f}={getattr(self, f)!r} must be 1 or more, or None')
+        if self.memory_gb is not None and not self.memory_gb > 0: raise VCCError(f'memory_gb={self.memory_gb!r} must be above 0, or None')
         if self.seed < 0 or not 0 <= self.dropout < 1: raise VCCError(f'seed={self.seed} must be 0 or more, and dropout={self.dropout} in 0 to below 1')
         if self.embed_dim % self.n_heads: raise VCCError(f'embed_dim={self.embed_dim} and n_heads={self.n_heads} clash: the first must be a multiple of the second')
         if not 0 < self.test < 1 or not 0 <= self.valid < 1 or self.test + self.valid >= 1: raise VCCError(f'test={self.test} and valid={self.valid} must be shares that leave something to train on')
@@ -97,7 +100,7 @@ def open_data(
     "The screen of that name or path, opened and checked."
     return open_screen(getattr(datasets, data)() if isinstance(data, str) and data in ('papalexi', 'vcc_h1_sample') else data, **options)
 
-# %% ../nbs/80_pipeline.ipynb #16ca7424
+# %% ../nbs/80_pipeline.ipynb #a6941201
 class ScaledTrainingPipeline:
     "The main job, from a screen to a report. `run()` does all of it; the run directory holds everything made."
     def __init__(self,
@@ -105,9 +108,10 @@ class ScaledTrainingPipeline:
         adata:ad.AnnData=None,      # the screen, where it is not named by config.data
         *,
         progress:bool=True,         # show a progress bar
+        on_epoch=(),                # functions called with (record, model) after each epoch, such as a `TrainingDashboard`
     ):
         if (adata is None) == (config.data is None): raise VCCError("name the screen once: data= in the config ('papalexi', 'vcc_h1_sample' or a path), or an AnnData")
-        self.config, self.adata, self.progress, self.seconds, self.resumed = config, adata, progress, {}, False
+        self.config, self.adata, self.progress, self.on_epoch, self.seconds, self.resumed = config, adata, progress, on_epoch, {}, False
         self.run_dir = Path(config.output_dir or f'training_runs/scaled_{config.strategy}_{datetime.now():%Y%m%d_%H%M%S}')
 
     def run(self) -> tuple:
@@ -116,7 +120,7 @@ class ScaledTrainingPipeline:
             raise VCCError(f'{str(self.run_dir)!r} holds ' + ('a run already; ' if self.finished() else f'an unfinished run; go on with it (vcc_nb train --resume {self.run_dir}), or ') + 'choose another output_dir')
         if find_spec('cell_eval') is None: raise VCCError("scoring needs cell-eval; install it with: pip install 'vcc-nb[eval]'")
         pick_device(self.config.device)
-        for step in (self.open, self.select, self.train, self.predict, self.score, self.report):
+        for step in (self.open, self.select, self.estimate, self.train, self.predict, self.score, self.report):
             start = time.perf_counter(); step(); self.seconds[step.__name__] = time.perf_counter() - start
         return self.model, self.history
 
@@ -165,16 +169,17 @@ def select(self:ScaledTrainingPipeline):
     with atomic_path(kept) as p: self.coverage.to_csv(p)
     self.selection.save(genes)
 
-# %% ../nbs/80_pipeline.ipynb #d24d77b3
+# %% ../nbs/80_pipeline.ipynb #a2d819f6
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
     c, plan = self.config, ProgressiveGeneTraining(len(self.screen.genes), self.config.target_genes)
+    if c.memory_gb: memory.release_freed_memory()       # a budget is kept at the price of time
     phases, epochs = (plan.phases, plan.epochs(c.epochs)) if c.strategy == 'progressive' else ([c.target_genes], [c.epochs])
     self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
         batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target), network_of=self.network if c.attention_type in ('sparse', 'local') else None,
-        learning_rate=c.learning_rate, patience=c.patience, device=c.device, precision=c.precision, accumulate=c.accumulate, progress=self.progress, save=self.checkpoint, resume=self.latest())
+        learning_rate=c.learning_rate, patience=c.patience, device=c.device, precision=c.precision, accumulate=c.accumulate, progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint, resume=self.latest())
     self.checkpoint(self.model, self.last, kept=True); self.last = None
     self._write('training_history.json', asdict(self.history))
 
@@ -199,14 +204,79 @@ def latest(self:ScaledTrainingPipeline):
     model, about = load_checkpoint(path); self.last = about['training']
     return model, self.last
 
-# %% ../nbs/80_pipeline.ipynb #6b916488
+# %% ../nbs/80_pipeline.ipynb #9643f726
+@patch
+def training_step(self:ScaledTrainingPipeline) -> TrainingStep:
+    "A training step of the largest phase. On Apple's GPU memory is shared, and counted as the processor's."
+    c = self.config; most = len(self.split.train)*c.per_target if hasattr(self, 'split') else c.batch_size
+    sizes = {k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'n_features', 'dropout')}
+    return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(c.batch_size, most), device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
+
+@patch
+def data_gb(self:ScaledTrainingPipeline) -> float:
+    "GiB that the batches will hold: training cells x selected genes as CSR of 8 bytes a value. Before the genes are chosen at most, with the matrix itself where it is still to be read."
+    if not hasattr(self, 'selection'): return self._data_gb_unread()
+    n = int(self.split.rows(self.screen, 'train').sum())
+    return (8*n*self.selection.table.detected.sum() + 4*(n + 1))/2**30
+
+@patch
+def _data_gb_unread(self:ScaledTrainingPipeline):
+    c, file = self.config, None
+    if c.data is None: adata = getattr(self.adata, 'adata', self.adata)
+    elif c.data in ('papalexi', 'vcc_h1_sample'): adata = getattr(datasets, c.data)()
+    else: adata, file = _read(c.data, True)
+    if c.layer is not None: pick(c.layer, adata.layers, 'layer')
+    if file: X = file[f'layers/{c.layer}' if c.layer else pick('X', file, 'matrix')]
+    else: X = adata.layers[c.layer] if c.layer else adata.X
+    values, size = _stored(X)
+    to_read = size if file and not c.backed else 0          # what is in memory already is held by the process
+    if file: file.close(); adata.file.close()
+    return (to_read + 8*min(1, (c.max_cells or np.inf)/adata.n_obs)*min(values, adata.n_obs*c.target_genes))/2**30
+
+def _stored(X):
+    "(values, bytes) of a matrix: CSR, CSC or dense, in memory or in an open HDF5 file."
+    parts = [X[k] for k in ('data', 'indices', 'indptr')] if hasattr(X, 'keys') else [X.data, X.indices, X.indptr] if hasattr(X, 'indptr') else [X]
+    return parts[0].size, sum(p.size*p.dtype.itemsize for p in parts)
+
+# %% ../nbs/80_pipeline.ipynb #b4465ab7
+@patch
+def estimate(self:ScaledTrainingPipeline, *, check:bool=True) -> Estimate:
+    "What training will take at its peak, kept as `expected`. `VCCError` with what would fit if that is more than the config's memory_gb (unless not `check`)."
+    step = self.training_step()
+    self.held = dict(data_gb=self.data_gb() if step.device == 'cpu' else 0., process_gb=held_now(step)/2**30)
+    self.expected = memory.estimate(step, **self.held)
+    if check: self.check_memory()
+    return self.expected
+
+@patch
+def check_memory(self:ScaledTrainingPipeline):
+    "`VCCError` with what would fit if `expected` is more than the config's memory_gb."
+    step, budget = self.expected.step, self.config.memory_gb
+    if budget is None or self.expected.peak_gb <= budget: return
+    at = lambda n: memory.estimate(TrainingStep(sizes=step.sizes | dict(n_genes=n), batch_size=1, device=step.device), **self.held).peak_gb
+    fixed = sum(self.expected.parts.get(o, 0) for o in ('process', 'data'))/2**30
+    if at(step.sizes['n_genes']) <= budget: cure = f'batch_size={fit_batch(step, budget, most=step.batch_size, **self.held).batch_size} would'
+    elif fits := next((n for n in (step.sizes['n_genes']//2**i for i in range(1, 8)) if n and at(n) <= budget), 0): cure = f'target_genes={fits} with batch_size=1 would; so may a smaller embed_dim or n_layers'
+    else: cure = f'the process and its data hold {fixed:.2f} GiB before the model is made: allow more, or fewer cells (max_cells=) or backed=True'
+    raise VCCError(f'training needs {self.expected.peak_gb:.2f} GiB at its peak, memory_gb={budget:g} does not hold it; {cure}')
+
+@patch
+def memory_section(self:ScaledTrainingPipeline):
+    "Predicted against measured, for the report."
+    e, trained = self.expected, self.history.speed_metrics['peak_memory_gb']
+    where = 'the GPU' if e.step.device != 'cpu' else 'the process'
+    off = f' ({e.peak_gb/trained - 1:+.0%})' if e.step.device == 'cpu' else ''
+    return (f'## Memory\n\nGiB at the peak. Predicted for {where} before training: **{e.peak_gb:.2f}**; most held by the process until the end of training: **{trained:.2f}**{off}; in the whole run, scores included: {peak_memory_gb():.2f}. '
+            "A process's peak is that of its whole life: if it held more before (opening the screen, choosing genes, an earlier run), that is what is measured. Predicted is a process that gives freed memory back at once, as a run with memory_gb does; without, glibc may keep some.\n\n" + markdown_table(e.grouped().rename_axis('part').to_frame('GiB predicted')))
+
+# %% ../nbs/80_pipeline.ipynb #101ecd7c
 @patch
 def predict(self:ScaledTrainingPipeline):
     "Predict the held-out targets by network and baselines. Writes predicted_effects.h5ad (the network's)."
     train_rows = self.split.rows(self.screen, 'train')
     measured, targets = self.screen.effects(train_rows), list(self.split.test)
     models = [NoChange().fit(measured, self.split), TrainingMean().fit(measured, self.split),
-              NetworkEffects(self.model, self.selection.genes, self.features).fit(measured, self.split, self.screen)]
+              NetworkEffects(self.model, self.selection.genes[:self.model.sizes['n_genes']], self.features).fit(measured, self.split, self.screen)]
     self.predictions = {m.name: m.predict(targets) for m in models}
     with atomic_path(self.run_dir/'predicted_effects.h5ad') as p: self.predictions['network'].write_h5ad(p)
 
@@ -232,7 +302,7 @@ def verdict(scores:pd.DataFrame, method='network') -> str:
     won = [c for c in t if (t.loc[method, c] > others[c].max() if better[c].startswith('higher') else t.loc[method, c] < others[c].min())]
     return f'On the mean over {scores.perturbation.nunique()} held-out perturbations, the {method} is better than ' + ('both' if len(others) == 2 else f'all {len(others)}') + f' baselines on {", ".join(won) or "no score"}' + (f', and not on {", ".join(c for c in t if c not in won)}.' if len(won) < len(t.columns) else '.')
 
-# %% ../nbs/80_pipeline.ipynb #5e34d67e
+# %% ../nbs/80_pipeline.ipynb #210a38e3
 @patch
 def report(self:ScaledTrainingPipeline):
     "Write training_report.md and its pictures."
@@ -260,7 +330,8 @@ def sections(self:ScaledTrainingPipeline):
     kept = 'No epoch predicted the validation perturbations better than no change, so no change is what the network predicts.' if not h.best_epoch else f'Epoch {h.best_epoch} of {len(h.epochs)} was kept' + (' (the lowest loss on validation perturbations).' if self.split.valid else ' (no validation perturbations).')
     yield f'## Training\n\n{kept}\n\n![losses](losses.png)'
     cost = pd.DataFrame({'seconds': self.seconds}).rename_axis('step')
-    yield f'## Machine and cost\n\n{machine()}; device {speed["device"]}; vcc_nb {version("vcc-nb")}\n\n' + markdown_table(cost, 1) + f'\n\n- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second\n- most memory held by the process: {peak_memory_gb():.2f} GiB'
+    yield f'## Machine and cost\n\n{machine()}; device {speed["device"]}; vcc_nb {version("vcc-nb")}\n\n' + markdown_table(cost, 1) + f'\n\n- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second'
+    yield self.memory_section()
     yield '## Settings\n\n' + ', '.join(f'{k}={v!r}' for k, v in asdict(c).items())
 
 # %% ../nbs/80_pipeline.ipynb #efc00288
@@ -271,3 +342,30 @@ def gene_section(self:ScaledTrainingPipeline):
     return (f'## Genes\n\n{len(self.selection)} genes, selected on training cells (`selected_genes.csv` has the reasons of each); the other {len(self.screen.genes) - len(self.selection):,} are predicted from them by ridge regression. '
             f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations that they hold:\n\n{markdown_table(self.coverage)}\n\n'
             'Reasons (a gene can have several): ' + ', '.join(f'{k or "none"} {n}' for k, n in why.items()))
+
+# %% ../nbs/80_pipeline.ipynb #a461f618
+def compare(
+    *runs,              # two run directories or more
+) -> pd.DataFrame:      # a row a run; attrs['differ']: the settings (and held-out perturbations) that differ, a row each
+    "What finished runs asked, cost and scored. Raises `VCCError` naming what is no run directory, or is not finished."
+    if len(runs) < 2: raise VCCError(f'{len(runs)} run given; compare needs two or more run directories')
+    runs = [Path(r) for r in runs]; read = [_read_run(r) for r in runs]
+    names = [r.name for r in runs] if len({r.name for r in runs}) == len(runs) else [str(r) for r in runs]
+    table = pd.DataFrame([_facts(*r) for r in read], index=pd.Index(names, name='run'))
+    settings = pd.DataFrame([c | {'held-out perturbations': ', '.join(sorted(s.perturbation.unique()))} for c, _, s in read], index=names, dtype=object).drop(columns='output_dir').T.rename_axis('setting')
+    table.attrs['differ'] = settings[settings.astype(str).nunique(axis=1) > 1]
+    return table
+
+def _read_run(run):
+    "(settings, history, scores) of a finished run."
+    files = ['training_config.json', 'training_history.json', 'scores.csv', 'training_report.md']
+    if not (run/files[0]).exists(): raise VCCError(f'{str(run)!r} is no run directory (it has no {files[0]}); name the folder that a run wrote')
+    if lacks := [f for f in files if not (run/f).exists()]: raise VCCError(f'the run {str(run)!r} is not finished (it has no {lacks[0]}); compare it when it is')
+    return *(json.loads((run/f).read_text()) for f in files[:2]), pd.read_csv(run/files[2])
+
+def _facts(config, history, scores):
+    "One row of `compare`."
+    speed, t = history['speed_metrics'], score_table(scores)
+    row = dict(strategy=config['strategy'], genes=config['target_genes'], attention=config['attention_type'], seed=config['seed'], epochs=len(history['epochs']), best_epoch=history['best_epoch'],
+               training_seconds=speed['seconds'], parameters=speed['parameters'], peak_memory_gb=speed['peak_memory_gb'])
+    return row | {f'{s}: {m}': t.loc[m, s] for s in t for m in t.index[::-1]} | {f'{s}, network minus no change': t.loc['network', s] - t.loc['no change', s] for s in t}

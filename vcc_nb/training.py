@@ -16,7 +16,7 @@ import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from .attention import Graph
 from .batches import Batch, PseudobulkBatches
 from .core import TARGET, VCCError, np_rng, atomic_path, peak_memory_gb, pick_device
-from .memory import autocast, pick_precision, release_freed_memory, why_not
+from .memory import autocast, pick_precision, why_not
 from .model import MemoryEfficientStateModel, carry, load_model
 from .screen import Screen
 
@@ -71,6 +71,7 @@ class History:
     epochs:list = field(default_factory=list)
     best_epoch:int = 0                              # whose weights were kept; 0: no epoch beat no change, which is what the model predicts
     speed_metrics:dict = field(default_factory=dict)
+    stopped:bool = False                            # by a function of `on_epoch`
 
     def table(self): return pd.DataFrame(self.epochs).set_index('epoch')
 
@@ -101,7 +102,7 @@ class _Run:
         self.batches, self.done, self.accumulate, self.seen, self.start = batches, done, accumulate, 0, time.perf_counter()
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, learning_rate, total_steps=epochs*len(batches))
-        self.best, self.records = _Best(model, valid, device, done), []
+        self.best, self.records, self.stopped = _Best(model, valid, device, done), [], False
 
     def seconds(self): return time.perf_counter() - self.start
 
@@ -130,7 +131,7 @@ def train(
     precision:str='float32',        # of matrix products: 'float32', 'bf16', or 'auto': bf16 where it gains
     accumulate:int=1,               # parts in which a batch goes through
     seed:int=0,                     # of dropout
-    on_epoch=(),                    # functions called with (record, model) after each epoch
+    on_epoch=(),                    # functions called with (record, model) after each epoch; training stops if one returns True
     save=None,                      # function called with (model, state) after each epoch: what a checkpoint needs
     resume:dict=None,               # such a state; `model` has the weights it was saved with
     progress:bool=True,             # show a progress bar
@@ -140,7 +141,6 @@ def train(
     "Train, judge after each epoch, keep the best. Raises `VCCError` where the loss stops being a number."
     from tqdm.auto import tqdm
     device = pick_device(str(device)); model.to(device); precision = _precision(precision, device)
-    if device.type == 'cpu': release_freed_memory()     # else glibc keeps up to twice what is needed, and no prediction holds
     run = _Run(model, batches, valid, device, first_epoch - 1, epochs, accumulate, learning_rate, weight_decay)
     if resume: run.load(resume)
     with torch.random.fork_rng(), tqdm(total=epochs, initial=run.done + 1 - first_epoch, desc='training', unit='epoch', disable=not progress) as bar:
@@ -149,9 +149,10 @@ def train(
             record = _epoch(model, run, epoch, device, seed, precision, labels or {})
             bar.update(); bar.set_postfix({k: f'{v:.3g}' for k, v in record.items() if 'loss' in k})
             if save: save(model, run.state())
-            for f in on_epoch: f(record, model)
+            run.stopped = any([f(record, model) for f in on_epoch])
+            if run.stopped: break
     seconds = run.seconds()
-    return History(run.records, run.best.restore(), dict(seconds=seconds, pseudobulks=run.seen, pseudobulks_per_second=run.seen/seconds, peak_memory_gb=peak_memory_gb(), device=str(device), precision=precision, parameters=sum(p.numel() for p in model.parameters())))
+    return History(run.records, run.best.restore(), dict(seconds=seconds, pseudobulks=run.seen, pseudobulks_per_second=run.seen/seconds, peak_memory_gb=peak_memory_gb(), device=str(device), precision=precision, parameters=sum(p.numel() for p in model.parameters())), run.stopped)
 
 # %% ../nbs/41_training.ipynb #43a170f2
 def _epoch(model, run, epoch, device, seed, precision, labels):

@@ -64,8 +64,7 @@ def training_step(o):
 def measure(o):
     "Seconds of a pass (median of several) and peak memory above what the libraries hold: printed by a process of its own."
     import torch
-    from vcc_nb.memory import _rss, release_freed_memory
-    release_freed_memory()      # as `training.train` does
+    from vcc_nb.memory import _rss
     torch.set_num_threads(o['threads']); make = globals()[o['what']]; cuda = o['device'] != 'cpu'
     resource.setrlimit(resource.RLIMIT_DATA, (int(o['cap_gb']*2**30),)*2)
     make(o | dict(genes=o['small']))()                                  # kernels compiled, libraries ready
