@@ -102,7 +102,9 @@ def _compare(runs, picture=None):
     from vcc_nb import pipeline as p
     table = p.compare(*runs); differ = table.attrs['differ']
     print(f'{p.markdown_table(table.T, 4)}\n\n' + (f'Settings that differ:\n\n{p.markdown_table(differ)}' if len(differ) else 'No setting differs.'))
-    if picture: p.plot_comparison(table).savefig(picture, dpi=110)
+    if picture:
+        from vcc_nb.plots import plot_comparison
+        plot_comparison(table).savefig(picture, dpi=110)
 
 # %% ../nbs/90_cli.ipynb #77d639bf
 def main(argv=None):

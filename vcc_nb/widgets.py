@@ -167,5 +167,5 @@ def show(self:TrainingDashboard):
 def losses(self:TrainingDashboard) -> bytes:
     "The curves so far, as PNG."
     import matplotlib.pyplot as plt, pandas as pd
-    with plt.ioff(): fig = plot_losses(pd.DataFrame(self.records).set_index('epoch'))
+    fig = plot_losses(pd.DataFrame(self.records).set_index('epoch'))
     out = io.BytesIO(); fig.savefig(out, dpi=100); plt.close(fig); return out.getvalue()
