@@ -22,6 +22,7 @@ class Batch:
     target_B:torch.Tensor       # position of the perturbed gene among the genes, -1 where it is none of them
     features_BF:torch.Tensor    # prior-knowledge vector of the perturbed gene
     targets:list                # names of the perturbed genes
+    context_B:torch.Tensor=None # number of the context, -1 for one the model does not know; None: the model knows none
 
     def to(self, device):
         "The batch on `device`."

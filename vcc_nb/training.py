@@ -36,13 +36,13 @@ def validation_batch(
 
 def loss_of(model, batch):
     "Mean squared error of the predicted change (log scale squared), over genes and examples. It serves scores that read means (MAE, PDS)."
-    return (model(batch.x_BG, batch.target_B, batch.features_BF) - batch.change_BG).square().mean()
+    return (model(batch.x_BG, batch.target_B, batch.features_BF, batch.context_B) - batch.change_BG).square().mean()
 
 # %% ../nbs/41_training.ipynb #39effe23
 def _parts(batch, n):
     "`batch` in at most `n` parts of nearly equal size."
     size = -(-len(batch.targets)//n)
-    return [Batch(*(v[i:i+size] for v in vars(batch).values())) for i in range(0, len(batch.targets), size)]
+    return [Batch(*(v if v is None else v[i:i+size] for v in vars(batch).values())) for i in range(0, len(batch.targets), size)]
 
 def _gradients(model, batch, where, n, precision):
     "The loss; its gradients are left in the model's parameters."
