@@ -7,12 +7,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/model.html.md"""
 # %% auto #0
 __all__ = ['Block', 'as_graph', 'MemoryEfficientStateModel', 'create_memory_efficient_model', 'carry', 'load_model']
 
-# %% ../nbs/32_model.ipynb #40a98be9
+# %% ../nbs/32_model.ipynb #ad97cb0f
 import numpy as np, pandas as pd, scipy.sparse as sp, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
 from .attention import Graph, attention_weights, get_attention, random_graph
-from .core import VCCError
+from .core import VCCError, pick
 
 # %% ../nbs/32_model.ipynb #7d40b023
 class Block(nn.Module):
@@ -134,23 +134,33 @@ def create_memory_efficient_model(
         torch.manual_seed(seed)
         return MemoryEfficientStateModel(n_genes, embed_dim, n_heads, attention_type, **options)
 
-# %% ../nbs/32_model.ipynb #33ca49e0
+# %% ../nbs/32_model.ipynb #b912b379
 def carry(
     model:MemoryEfficientStateModel,    # made for `old`
     old,                                # its gene symbols, in order
     new,                                # other gene symbols, in order
     *,
     network=None,                       # of the new genes; see `as_graph`
-    seed:int=0,                         # of the rows of genes that join
+    new_rows:str='random',              # a gene that joins starts at 'random', or, by 'neighbours', from the mean of the old genes that it reads in `network`
+    seed:int=0,                         # of the rows at random
 ) -> MemoryEfficientStateModel:
     "A model for the genes `new` that knows of each gene in `old` what `model` knows, wherever it stands now."
     if len(list(old)) != model.sizes['n_genes']: raise VCCError(f"old names {len(list(old)):,} genes, the model has {model.sizes['n_genes']:,}; pass the genes the model was made for, in their order")
+    if pick(new_rows, ('random', 'neighbours'), 'new_rows') == 'neighbours' and network is None: raise VCCError("new_rows='neighbours' needs to know who they are; pass network= of the new genes, or use new_rows='random'")
     other = create_memory_efficient_model(**{**model.sizes, 'n_genes': len(new)}, network=network, seed=seed)
     shared = {k: v.cpu() for k, v in model.state_dict().items() if not k.startswith('graph.')}
     at = torch.as_tensor(pd.Index(old).get_indexer(list(new)))
     rows = other.gene.weight.detach().clone(); rows[at >= 0] = shared['gene.weight'][at[at >= 0]]
+    if new_rows == 'neighbours': rows = _from_neighbours(rows, at >= 0, as_graph(network))
     other.load_state_dict({**other.state_dict(), **shared, 'gene.weight': rows})
     return other
+
+def _from_neighbours(rows_GE, known_G, graph):
+    "`rows_GE`, in which those that are not known are the mean of the known ones they read; without any they stay."
+    place, G = graph.order.argsort().numpy(), len(graph)
+    reads = sp.csr_matrix((np.ones(len(graph.indices), np.float32), graph.indices.numpy(), graph.indptr.numpy()), shape=(G, G))[place][:, place] @ sp.diags(known_G.numpy().astype(np.float32))
+    n_G = torch.as_tensor(np.asarray(reads.sum(1)).ravel()); joins = ~known_G & (n_G > 0)
+    return torch.where(joins[:, None], torch.as_tensor(reads @ rows_GE.numpy())/n_G.clamp(min=1)[:, None], rows_GE)
 
 def load_model(
     sizes:dict,     # of the model that was saved

@@ -180,7 +180,7 @@ def train(self:ScaledTrainingPipeline):
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
         batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target), network_of=self.network if c.attention_type in ('sparse', 'local') else None,
         learning_rate=c.learning_rate, patience=c.patience, device=c.device, precision=c.precision, accumulate=c.accumulate, progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint, resume=self.latest())
-    self.checkpoint(self.model, self.last, kept=True); self.last = None
+    self.checkpoint(self.model, self.last, kept=True); self.genes, self.last = self.last['genes'], None
     self._write('training_history.json', asdict(self.history))
 
 @patch
@@ -276,7 +276,7 @@ def predict(self:ScaledTrainingPipeline):
     train_rows = self.split.rows(self.screen, 'train')
     measured, targets = self.screen.effects(train_rows), list(self.split.test)
     models = [NoChange().fit(measured, self.split), TrainingMean().fit(measured, self.split),
-              NetworkEffects(self.model, self.selection.genes[:self.model.sizes['n_genes']], self.features).fit(measured, self.split, self.screen)]
+              NetworkEffects(self.model, self.genes, self.features).fit(measured, self.split, self.screen)]
     self.predictions = {m.name: m.predict(targets) for m in models}
     with atomic_path(self.run_dir/'predicted_effects.h5ad') as p: self.predictions['network'].write_h5ad(p)
 
