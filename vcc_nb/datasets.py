@@ -6,7 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['list_datasets', 'papalexi', 'vcc_h1_sample', 'vcc2025_genes', 'vcc2025_targets', 'read_gmt', 'go_terms',
-           'reactome_pathways', 'baseline_expression', 'adamson_effects', 'fetch', 'download_vcc2025']
+           'reactome_pathways', 'baseline_expression', 'adamson_effects', 'replogle_up_ranks', 'fetch',
+           'download_vcc2025']
 
 # %% ../nbs/01_datasets.ipynb #89452a45
 import errno, gzip, hashlib, http.client, json, lzma, os, shutil, socket, time
@@ -98,7 +99,7 @@ def reactome_pathways() -> dict:
     Source: Reactome, release of 2021; licence CC0 1.0 (https://reactome.org)."""
     return read_gmt(_data/list_datasets().file['reactome_pathways'])
 
-# %% ../nbs/01_datasets.ipynb #7462758e
+# %% ../nbs/01_datasets.ipynb #4c7e14ae
 @cache
 def _table(name):
     import pandas as pd
@@ -119,6 +120,14 @@ def adamson_effects():      # -> DataFrame: target_gene, gene, mean_control, mea
     Source: Adamson et al. 2016, Cell, doi:10.1016/j.cell.2016.11.048, from EMBL-EBI-ABC/PerturbationCatalogue, commit 9bff7f4.
     Licence: Apache-2.0."""
     return _table('adamson').astype({TARGET: str, 'gene': str})
+
+def replogle_up_ranks():    # -> DataFrame: target_gene, gene (best first), rank (0 to 999), significant (as the source calls it)
+    """The 1,000 most up-regulated genes of each of 585 CRISPRi knock-downs in K562, best first; ranks only, no values.
+
+    Source: Replogle et al. 2022, Cell, doi:10.1016/j.cell.2022.05.013, from montilab/sigrecon, commit f466677. Licence: MIT."""
+    table = _table('replogle_up').astype({TARGET: str, 'gene': str})
+    table.insert(2, 'rank', table.groupby(TARGET).cumcount())
+    return table
 
 # %% ../nbs/01_datasets.ipynb #66b37cc5
 def _ask(url, start, seen, timeout):
