@@ -37,5 +37,5 @@ clean:    ## remove .venv and whatever was built
 
 .venv/dev: $(needs) | .venv/bin/pip
 	@echo 'Installing vcc_nb and its development tools in .venv: some minutes the first time.'
-	@$(install) '.[eval,dev]'
+	@$(install) '.[eval,submit,dev]'
 	@touch $@ .venv/demo
