@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/effects.html.md"""
 
 # %% auto #0
 __all__ = ['rank_scores', 'values_of', 'gene_names', 'make_effects', 'of_context', 'training_part', 'EffectModel', 'NoChange',
-           'TrainingMean', 'read_effects', 'UnselectedGenes', 'NetworkEffects']
+           'TrainingMean', 'read_effects', 'UnselectedGenes', 'recovered', 'NetworkEffects']
 
 # %% ../nbs/50_effects.ipynb #cdafea28
 from pathlib import Path
@@ -154,6 +154,17 @@ class UnselectedGenes:
         "(targets, selected genes) to (targets, all genes), in the order of the gene axis."
         rest = self.ridge.predict(change).reshape(len(change), -1) if self.ridge is not None else np.repeat(self.mean[None], len(change), 0)
         return pd.DataFrame(np.hstack([change, rest]), columns=[*self.selected, *self.rest])[self.genes].to_numpy()
+
+# %% ../nbs/50_effects.ipynb #6c41f049
+def recovered(
+    rule:UnselectedGenes,   # fitted on training targets
+    truth:ad.AnnData,       # measured effects of test targets
+) -> pd.DataFrame:          # fill x share; empty if all genes were selected
+    "What each fill recovers of the measured change in unselected genes, given the selected. 1: all of it; 0: no more than no change."
+    if not len(rule.rest): return pd.DataFrame(columns=['recovered'], index=pd.Index([], name='fill'))
+    y = np.asarray(truth[:, rule.rest].X, np.float64); at = rule.genes.get_indexer(rule.rest)
+    fills = {'ridge on the selected genes (used)': rule.complete(np.asarray(truth[:, rule.selected].X))[:, at], 'training mean': rule.mean, 'no change': 0.}
+    return pd.DataFrame({'recovered': {k: 1 - np.square(y - f).sum()/np.square(y).sum() for k, f in fills.items()}}).rename_axis('fill')
 
 # %% ../nbs/50_effects.ipynb #91799f1b
 class NetworkEffects:

@@ -7,8 +7,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/plots.html.md"""
 # %% auto #0
 __all__ = ['better', 'plot_losses', 'plot_scores', 'plot_comparison', 'plot_effects']
 
-# %% ../nbs/70_plots.ipynb #f9142adc
+# %% ../nbs/70_plots.ipynb #622fea5c
 import anndata as ad, numpy as np, pandas as pd
+from .evaluation import bootstrap_intervals
 
 # %% ../nbs/70_plots.ipynb #504e2da5
 def plot_losses(
@@ -27,24 +28,24 @@ def plot_losses(
     ax.set(xlabel='epoch', ylabel='mean squared error / no change', ylim=(0, None)); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/70_plots.ipynb #84128dc2
-better = dict(DES='higher is better', PDS='higher is better', MAE='lower is better')
+# %% ../nbs/70_plots.ipynb #9c8565c6
+better = {s: f'{w} is better' for w, names in dict(higher=('DES', 'PDS', 'fidelity', 'reach', 'Jaccard'), lower=('MAE', 'MSE', 'NMAE')).items() for s in names}
 
 def plot_scores(
     scores:pd.DataFrame,    # columns method, perturbation, and one a score
 ):                          # -> matplotlib Figure
-    "Each score of each method: a dot a perturbation, a bar for the mean."
+    "Each score of each method: a dot a perturbation, the mean as a bar, and its 95% bootstrap interval."
     import matplotlib.pyplot as plt
-    names = [c for c in scores if c in better]; methods = scores.method.unique()
-    fig, axes = plt.subplots(1, len(names), figsize=(3.2*len(names), 3), layout='constrained', squeeze=False)
+    names = [c for c in scores if c in better]; methods = list(dict.fromkeys(scores.method))[::-1]; ends = bootstrap_intervals(scores)
+    fig, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.9*len(names), 1 + .36*len(methods)), layout='constrained', squeeze=False, sharey=True)
     for ax, name in zip(axes[0], names):
         for i, m in enumerate(methods):
-            v = scores.loc[scores.method == m, name].to_numpy(); colour = plt.cm.tab10(i)
-            ax.bar(i, v.mean(), color=colour, alpha=.35); ax.scatter(i + np.linspace(-.2, .2, len(v)) if len(v) > 1 else [i], v, color=colour, s=14, zorder=3)
-        ax.set_xticks(range(len(methods)), methods, rotation=20, ha='right'); ax.set_title(f'{name} ({better[name]})', fontsize=10)
+            v = scores.loc[scores.method == m, name].to_numpy(); colour = plt.cm.tab10(len(methods) - 1 - i); e = ends.loc[(name, m)]
+            ax.barh(i, e['mean'], color=colour, alpha=.25); ax.hlines(i, e.low, e.high, color=colour, lw=2.5); ax.scatter(v, i + np.linspace(-.25, .25, len(v)) if len(v) > 1 else [i], color=colour, s=9, zorder=3)
+        ax.set_yticks(range(len(methods)), methods, fontsize=9); ax.set_title(f'{name} ({better[name]})', fontsize=10)
     return fig
 
-# %% ../nbs/70_plots.ipynb #90ba5e64
+# %% ../nbs/70_plots.ipynb #16055d78
 def plot_comparison(
     table:pd.DataFrame,     # a row a run, with columns named 'score: method' (what `pipeline.compare` gives)
 ):                          # -> matplotlib Figure
@@ -54,7 +55,7 @@ def plot_comparison(
     fig, axes = plt.subplots(1, len(names), figsize=(max(3.2, .8*len(table))*len(names), 3.2), layout='constrained', squeeze=False)
     for ax, name in zip(axes[0], names):
         for i, c in enumerate(o for o in table if o.startswith(f'{name}: ')):
-            ax.plot(np.arange(len(table)) + .08*i, table[c], 'so^vD'[i % 5], color=plt.cm.tab10(i), alpha=.8, label=c.split(': ')[1])
+            ax.plot(np.arange(len(table)) + .08*i, table[c], 'so^vDP'[i % 6], color=plt.cm.tab10(i), alpha=.8, label=c.split(': ')[1])
         ax.set_xticks(range(len(table)), table.index, rotation=20, ha='right', fontsize=8); ax.margins(x=.25); ax.set_title(f'{name} ({better[name]})', fontsize=10)
     axes[0, 0].legend(fontsize=8)
     return fig
