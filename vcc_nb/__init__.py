@@ -15,9 +15,19 @@ _rooms = {
     'memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
     'model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'curriculum': 'ProgressiveGeneTraining run_progressive_training',
-    'evaluation': 'evaluate score_methods',
+    'gene_kernels': 'gene_kernel read_gene_table',
+    'effects': 'read_effects make_effects NoChange TrainingMean',
+    'effect_models': 'SharedResponse NearestGenes KernelRidge Transfer Blend OwnTranscript',
+    'confidence': 'Conformal',
+    'generate': 'generate_cells',
+    'evaluation': 'evaluate score_methods noise_ceiling bootstrap_intervals combined_score',
+    'preflight': 'Season complete_season check_submission',
+    'submission': 'make_submission submission_estimate',
     'widgets': 'GeneExplorer TrainingDashboard',
-    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline compare',
+    'report': 'compare',
+    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
+    'ablations': 'ablate',
+    'submit': 'submit',
 }
 _room_of = {name: room for room, names in _rooms.items() for name in names.split()}
 __all__ = list(_room_of)

@@ -11,45 +11,55 @@ __all__ = ['example', 'parser', 'main']
 import argparse, sys
 from .core import VCCError
 
-# %% ../nbs/90_cli.ipynb #9e37991e
+# %% ../nbs/90_cli.ipynb #d04c3183
 example = '''examples:
   vcc_nb train --demo
   vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20
   vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu
   vcc_nb train --resume training_runs/my_run
-  vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run'''
+  vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run
+  torchrun --nproc_per_node=2 -m vcc_nb train --data my_screen.h5ad --output-dir training_runs/both
+exit status: 0; 1 if a dry run does not fit into --memory-gb; 2 for what is wrong, in one sentence'''
 
 def parser() -> argparse.ArgumentParser:
     "The command line of `vcc_nb`."
     top = argparse.ArgumentParser(prog='vcc_nb', description='Choose genes, train, predict unseen knock-downs and score them.')
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = _screen_options(p)
-    add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
-    add('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
-    add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
-    add('--genes', type=int, dest='target_genes', metavar='N', help='genes to select (default: 5000)')
-    add('--epochs', type=int, metavar='N', help='passes over the training perturbations (default: 30)')
-    add('--batch-size', type=int, metavar='N', help='pseudobulks in a batch (default: 64)')
-    add('--learning-rate', type=float, metavar='X', help='highest learning rate (default: 0.001)')
-    add('--embed-dim', type=int, metavar='N', help='width of a gene token (default: 128)')
-    add('--max-cells', type=int, metavar='N', help='use at most N cells, drawn at random (default: all)')
-    add('--split', metavar='FILE', help='a split.json of an earlier run (default: a stratified split)')
-    add('--test', type=float, metavar='X', help='share of the targets held out for the scores, at least two targets (default: 0.25)')
-    add('--valid', type=float, metavar='X', help='share of the targets that choose the epoch (default: 0.15)')
-    add('--device', help='auto, cpu, cuda or mps (default: auto)')
-    add('--memory-gb', type=float, metavar='GIB', help='refuse to begin if training needs more (default: no limit)')
-    add('--dry-run', action='store_true', help='only say what training would take; exit status 1 if that is more than --memory-gb')
-    add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
-    add('--output-dir', metavar='DIR', help='run directory (default: training_runs/scaled_<strategy>_<time>)')
+    _train_options(commands)
     p = commands.add_parser('select', help='choose genes and say why', epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv', formatter_class=argparse.RawDescriptionHelpFormatter)
     add = _screen_options(p)
     add('--genes', type=int, dest='target_genes', metavar='N', default=3000, help='genes to select (default: 3000)')
     add('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all perturbations)')
     add('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
     add('--out', metavar='FILE', default='selected_genes.csv', help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
-    _estimate_options(commands)
+    _estimate_options(commands); _run_options(commands)
     return top
+
+def _train_options(commands):
+    p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = _screen_options(p)
+    add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
+    add('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
+    add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
+    for flag, dest, kind, said in (('genes', 'target_genes', int, 'genes to select (default: 5000)'), ('epochs', None, int, 'passes over the training perturbations (default: 30)'), ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
+            ('learning-rate', None, float, 'highest learning rate (default: 0.001)'), ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'), ('layers', 'n_layers', int, 'blocks (default: 2)'),
+            ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'), ('set-size', None, int, 'cells in a pseudobulk (default: 64)'), ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
+            ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'), ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'), ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
+            ('dropout', None, float, 'share of values dropped in training (default: 0.1)'), ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'), ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
+            ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'), ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'), ('seed', None, int, 'of everything drawn (default: 0)')):
+        add(f'--{flag}', type=kind, metavar='N' if kind is int else 'X', help=said, **dict(dest=dest) if dest else {})
+    add('--attention', dest='attention_type', metavar='KIND', help='sparse, linear, local or full (default: sparse)')
+    add('--loss', metavar='NAME', help='mse, huber, weighted, weighted_huber or energy (default: mse)')
+    add('--precision', metavar='NAME', help='float32, bf16, fp16 or auto (default: float32)')
+    add('--context', metavar='NAME', help='learn this context of the screen (default: there is only one)')
+    add('--elsewhere', metavar='FILE', help="effects measured elsewhere, to transfer from: .h5ad, .csv or .parquet, or 'contexts' (default: none)")
+    add('--split', metavar='FILE', help='a split.json of an earlier run (default: a stratified split)')
+    add('--season', choices=('2025', '2026'), help='whose scores (default: 2025)')
+    add('--fast-scores', action='store_true', default=None, help='2025: the same numbers by the fast path')
+    add('--device', help='auto, cpu, cuda or mps (default: auto)')
+    add('--memory-gb', type=float, metavar='GIB', help='refuse to begin if training needs more (default: no limit)')
+    add('--dry-run', action='store_true', help='only say what training would take')
+    add('--output-dir', metavar='DIR', help='run directory (default: training_runs/scaled_<strategy>_<time>)')
 
 def _screen_options(p):
     "What every command that opens a screen takes; returns `p.add_argument`."
@@ -62,7 +72,68 @@ def _screen_options(p):
     add('--backed', action='store_true', default=None, help='leave the matrix on disk: for files larger than memory')
     return add
 
-# %% ../nbs/90_cli.ipynb #4faad40c
+# %% ../nbs/90_cli.ipynb #6cda96dd
+def _run_options(commands):
+    "Add `predict`, `evaluate`, `report` and `submit` to the commands."
+    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter); method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+    p = commands.add_parser('predict', help='effects of knocking down any genes, by a finished run', epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad', **raw); add = p.add_argument
+    add('run', metavar='RUN', help='the directory of a finished run'); add('--targets', required=True, metavar='A,B|FILE', help='gene symbols, or a CSV with a column target_gene')
+    add('--method', help=method); add('--out', default='effects.h5ad', metavar='FILE', help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)'); add('--data', help='the screen, where the run was given it in memory')
+    p = commands.add_parser('evaluate', help='official scores of predicted cells', epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv', **raw); add = p.add_argument
+    add('pred', metavar='PRED', help='.h5ad of predicted cells and the controls'); add('real', metavar='REAL', help='.h5ad of measured cells and the same controls'); add('--season', choices=('2025', '2026'), default='2025', help='2025: log-normalised values; 2026: counts (default: 2025)')
+    add('--target-key', metavar='COLUMN', help='obs column of the perturbed gene (default: target_gene)'); add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)'); add('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
+    add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
+    p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for', epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **raw); add = p.add_argument
+    add('run', metavar='RUN', help='the directory of a finished run'); add('--ablate', action='append', metavar='NAME', help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly variable genes', or 'all'"); add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
+    add('--data', help='the screen, where the run was given it in memory')
+    p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs', epilog='examples:\n  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run\n  vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **raw); add = p.add_argument
+    add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context'); add('--season', choices=('2025', '2026'), required=True, help='whose rules'); add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
+    add('--controls', metavar='FILE', help="the season's control cells on all its genes (default: the screen of the run)"); add('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)'); add('--method', help=method)
+    add('--cells', dest='n_cells', type=int, metavar='N', help='of each target (default: what the season asks for)'); add('--control-cells', dest='n_controls', type=int, metavar='N', help='control cells in the file (default: all)'); add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
+    add('--dry-run', action='store_true', help='only say what it would take: cells, disk, memory')
+
+def _targets(words): from pathlib import Path; return words if Path(words).is_file() else words.split(',')
+
+def _finished(run, data=None):
+    from vcc_nb.pipeline import ScaledTrainingPipeline
+    return ScaledTrainingPipeline.load(run, data, progress=False).read()
+
+def _predict(run, targets, out, data=None, **options):
+    from pathlib import Path
+    from vcc_nb.core import atomic_path, pick
+    from vcc_nb.preflight import _names, rules
+    pick(Path(out).suffix, ('.h5ad', '.csv'), 'ending of --out')
+    e = _finished(run, data).predict_effects(_names(_targets(targets), rules['2025']), **options)
+    with atomic_path(out) as p: e.write_h5ad(p) if p.suffix == '.h5ad' else e.to_df().to_csv(p)
+    unknown = e.obs_names[~e.obs.known].tolist()
+    print(f'{e.n_obs} targets x {e.n_vars:,} genes: {out}' + (f'\nWithout any annotation, so hardly more than the mean response: {", ".join(unknown)}' if unknown else ''))
+
+def _evaluate(pred, real, season, out=None, **options):
+    import anndata as ad
+    from vcc_nb.core import atomic_path
+    from vcc_nb.evaluation import evaluate
+    from vcc_nb.report import markdown_table
+    for f in (pred, real):
+        if not f.endswith('.h5ad'): raise VCCError(f'{f!r} is no .h5ad')
+    try: scores = evaluate(*map(ad.read_h5ad, (pred, real)), season=season, **options)
+    except OSError as e: raise VCCError(f'a file cannot be read: {e}') from None
+    if out:
+        with atomic_path(out) as p: scores.to_csv(p)
+    print(f'{markdown_table(scores.mean(numeric_only=True).rename_axis("score").to_frame(f"mean over {len(scores)} perturbations"), 4)}' + (f'\n\nA row a perturbation: {out}' if out else ''))
+
+def _report(run, seeds, ablate=None, data=None):
+    if ablate:
+        from vcc_nb.ablations import ablate as again
+        again(run, None if 'all' in ablate else ablate, seeds=seeds, adata=data); print(f'Report: {run}/training_report.md'); return
+    print(f'Report: {_finished(run, data).report()}')
+
+def _submit(runs, season, out, dry_run, targets=None, **options):
+    from vcc_nb.preflight import report_findings
+    from vcc_nb.submit import submit
+    size, found = submit(runs, season, out, targets=targets and _targets(targets), dry_run=dry_run, **options)
+    print(size if dry_run else f'{size}\n\n{report_findings(found)}\nSubmission: {out}')
+
+# %% ../nbs/90_cli.ipynb #9414c62c
 def _estimate_options(top):
     "Add `estimate` and `compare` to the commands."
     raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,33 +170,36 @@ def _dry_run(pipe):
     except VCCError as refused: print(f'vcc_nb: {refused}', file=sys.stderr); sys.exit(1)
 
 def _compare(runs, picture=None):
-    from vcc_nb import pipeline as p
+    from vcc_nb import report as p
     table = p.compare(*runs); differ = table.attrs['differ']
     print(f'{p.markdown_table(table.T, 4)}\n\n' + (f'Settings that differ:\n\n{p.markdown_table(differ)}' if len(differ) else 'No setting differs.'))
     if picture:
         from vcc_nb.plots import plot_comparison
         plot_comparison(table).savefig(picture, dpi=110)
 
-# %% ../nbs/90_cli.ipynb #77d639bf
+# %% ../nbs/90_cli.ipynb #77d60500
 def main(argv=None):
     "Run the command line; exits with 0, or 2 and one sentence."
     args = {k: v for k, v in vars(parser().parse_args(argv)).items() if v is not None}
-    try: dict(train=_train, select=_select, estimate=_estimate, compare=_compare)[args.pop('command')](**args)
+    try: dict(train=_train, select=_select, estimate=_estimate, compare=_compare, predict=_predict, evaluate=_evaluate, report=_report, submit=_submit)[args.pop('command')](**args)
     except VCCError as e: print(f'vcc_nb: {e}', file=sys.stderr); sys.exit(2)
 
 def _train(demo, dry_run, resume=None, **settings):
     from vcc_nb import pipeline as p
+    from vcc_nb.report import markdown_table, score_table, verdicts
     settings = (p.demo if demo else {}) | settings
     if resume and settings: raise VCCError(f'--resume takes all settings from the run; leave out {", ".join(settings)}')
     pipe = p.ScaledTrainingPipeline.resume(resume) if resume else p.ScaledTrainingPipeline(p.create_training_config(**settings))
     if dry_run: return _dry_run(pipe)
     pipe.run()
-    print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{p.markdown_table(p.score_table(pipe.scores), 4)}\n\n{p.verdict(pipe.scores)}\nReport: {pipe.run_dir/"training_report.md"}')
+    if not pipe.first: return
+    print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{markdown_table(score_table(pipe.scores), 4)}\n\n{verdicts(pipe)}\nReport: {pipe.run_dir/"training_report.md"}')
 
 def _select(target_genes, out, data=None, split=None, sets=None, **options):
     from vcc_nb import pipeline as p
+    from vcc_nb.report import markdown_table
     if data is None: raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
     screen = p.open_data(data, **options); split = split and p.Split.load(split)
     selection = p.BiologicalGeneSelector(target_genes, add=sets).select(screen, split)
     selection.save(out)
-    print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; {selection.about["split"]}):\n\n{p.markdown_table(p.coverage(screen, selection, split))}\n\nGenes and reasons: {out}')
+    print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; {selection.about["split"]}):\n\n{markdown_table(p.coverage(screen, selection, split))}\n\nGenes and reasons: {out}')

@@ -17,7 +17,7 @@ from .gene_kernels import GeneKernel
 from .gene_sets import match_symbols
 from .splits import Split
 
-# %% ../nbs/52_effect_models.ipynb #f1a9947c
+# %% ../nbs/52_effect_models.ipynb #ca3b205e
 def row_noise(seen:ad.AnnData):     # -> (perturbations,) variance of the noise relative to the median one; 1 for tables that say neither cells nor errors
     "How noisy each measured effect is: one over its number of cells, or its mean squared standard error."
     if 'n_cells' in seen.obs: v = 1/seen.obs['n_cells'].to_numpy(np.float64)
@@ -29,11 +29,13 @@ def stack_weights(
     predictions,    # list of (perturbations, genes): what each method says without having seen the row
     truth,          # (perturbations, genes)
     noise,          # (perturbations,) relative variance of the noise of each row
+    belief:float=0, # how many perturbations' worth of belief that the last method alone, as it is, is right
 ):                  # -> (methods,) weights of 0 or more
-    "Weights whose sum of predictions comes nearest to the truth (least squares, not negative)."
+    "Weights whose sum of predictions comes nearest to the truth (least squares, not negative; with a belief, shrunk to 1 for the last method and 0 for the others)."
     from scipy.optimize import nnls
     P = [np.asarray(p, np.float64)/np.sqrt(noise)[:, None] for p in predictions]; y = truth/np.sqrt(noise)[:, None]
     A, b = np.array([[np.vdot(p, q) for q in P] for p in P]), np.array([np.vdot(p, y) for p in P])
+    prior = belief/len(y)*np.diag(A); b[-1] += prior[-1]; A += np.diag(prior)
     L = np.linalg.cholesky(A + 1e-9*max(np.trace(A), 1e-30)*np.eye(len(P)))
     return nnls(L.T, np.linalg.solve(L, b))[0]
 
@@ -205,16 +207,16 @@ def _classes(x, kind, n):
     "`x` in n parts, by class."
     return [x*(kind == c) for c in range(n)]
 
-# %% ../nbs/52_effect_models.ipynb #7a6f431b
+# %% ../nbs/52_effect_models.ipynb #b7a20200
 class Blend(EffectModel):
     "Weighted sum of methods, weights from inner folds of the training targets; trained networks (`ready`) are weighed on the validation targets."
     name = 'blend'
-    def __init__(self, models, ready=(), folds:int=10, seed:int=0): self.models, self.ready, self.folds, self.seed = list(models), list(ready), folds, seed
+    def __init__(self, models, ready=(), folds:int=10, belief:float=0, seed:int=0): self.models, self.ready, self.folds, self.belief, self.seed = list(models), list(ready), folds, belief, seed
 
     def learn(self, seen):
         y, noise = np.asarray(seen.X, np.float64), row_noise(seen)
         held = [out_of_fold(m, seen, folds=self.folds, seed=self.seed) for m in self.models]
-        self.weights = stack_weights([p for p, _ in held], y, noise)
+        self.weights = stack_weights([p for p, _ in held], y, noise, self.belief)
         self.fitted = [copy(m).fit(seen, Split(seen.obs[TARGET], [], [])) for m in self.models]; self.shares = []
         error = y - sum(w*p for w, (p, _) in zip(self.weights, held))
         self.gene_spread = _spread(error, noise, 1); self.scale = None
@@ -231,7 +233,7 @@ class Blend(EffectModel):
         if self.ready and not valid.n_obs: raise VCCError('blend: a network can only be weighed on validation targets, and the split has none; hold some out (valid=)')
         for net in self.ready:
             p = self.predict(valid.obs[TARGET]).X; step = net.predict(valid.obs[TARGET]).X - p; w = 1/row_noise(valid)[:, None]
-            self.shares.append(float(np.clip((w*step*(valid.X - p)).sum()/max((w*step**2).sum(), 1e-30), 0, 1)))
+            self.shares.append(float(np.clip((w*step*(valid.X - p)).sum()/max((w*step**2).sum()*(1 + self.belief/valid.n_obs), 1e-30), 0, 1)))
         return self
 
     def answer(self, targets):

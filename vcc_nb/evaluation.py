@@ -123,7 +123,7 @@ def real_cells(
     obs = {k: pd.Categorical(v[rows]) for k, v in ((screen.target_key, screen.labels), (screen.context_key, screen.contexts)) if k}
     return ad.AnnData(screen.lognorm(rows, raw=kind == 'counts'), obs=pd.DataFrame(obs, index=screen.adata.obs_names[rows]), var=pd.DataFrame(index=screen.genes))
 
-# %% ../nbs/60_evaluation.ipynb #06a95683
+# %% ../nbs/60_evaluation.ipynb #0e88852f
 def _rank_tests(s, threads):
     "(targets, genes) p-values of the Wilcoxon test of each target's cells against the controls of Screen `s`, by illico."
     X = s.adata.X
@@ -132,7 +132,8 @@ def _rank_tests(s, threads):
     test = _need('illico').asymptotic_wilcoxon
     from loguru import logger       # illico's way to say what it does
     logger.disable('illico')
-    with _quiet(), _same_threads(): t = test(a, is_log1p=True, group_keys='g', reference=s.control, n_threads=threads)
+    from numba import config
+    with _quiet(), _same_threads(): t = test(a, is_log1p=True, group_keys='g', reference=s.control, n_threads=threads if threads > 0 else config.NUMBA_NUM_THREADS)
     names = t.index.get_level_values(0)[::len(s.genes)]
     return pd.DataFrame(t.p_value.to_numpy().reshape(len(names), -1), index=names).loc[s.targets].to_numpy().clip(0, 1)
 
@@ -153,7 +154,7 @@ def _measured(s, threads):
     called = [np.flatnonzero(h)[_largest_first(f[h])] for h, f in zip(hit, fold)]
     return mean[1:] - mean[0], mean[1:], called
 
-# %% ../nbs/60_evaluation.ipynb #3c52da9a
+# %% ../nbs/60_evaluation.ipynb #ae0da88b
 def _discrimination(P, R, own):
     "PDS of each row of P, whose true effect is the same row of R: distances are L1, without the row's own gene at `own` (-1: not measured)."
     from scipy.spatial.distance import cdist
@@ -169,7 +170,7 @@ class QuickScorer:
         *,
         target_key:str=TARGET,  # obs column of the perturbed gene
         control:str=CONTROL,    # label of the control cells
-        threads:int=1,          # for the Wilcoxon tests
+        threads:int=1,          # for the Wilcoxon tests; -1: all processors
     ):
         self.real, self.keys, self.threads = real, (target_key, control), threads
         self.screen = _side(real, 'real', *self.keys, 'log-normalised')
