@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 # %% auto #0
 __all__ = ['strategies', 'choices', 'demo', 'TrainingConfig', 'create_training_config', 'open_data', 'ScaledTrainingPipeline']
 
-# %% ../nbs/80_pipeline.ipynb #dd3e09b4
+# %% ../nbs/80_pipeline.ipynb #93784335
 import json, os, time
 from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
@@ -23,10 +23,10 @@ from .core import CONTEXT, TARGET, VCCError, np_rng, atomic_path, machine, peak_
 from .curriculum import ProgressiveGeneTraining, train_in_phases
 from .effect_models import Blend, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
 from .effects import NoChange, TrainingMean, NetworkEffects, read_effects, recovered
-from .evaluation import score_methods, seasons
-from .gene_kernels import gene_kernel
+from .evaluation import noise_ceiling, score_methods, seasons
+from .gene_kernels import gene_kernel, read_gene_table
 from .gene_selection import BiologicalGeneSelector, GeneSelection, coverage
-from .gene_sets import gene_features
+from .gene_sets import gene_features, match_symbols
 from .losses import losses, make_loss
 from .memory import Estimate, TrainingStep, fit_batch, held_now
 from .networks import gene_network
@@ -35,7 +35,7 @@ from .screen import open_screen, _read
 from .splits import Split, make_split
 from .training import History, latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #dc915af2
+# %% ../nbs/80_pipeline.ipynb #f9cf650f
 strategies = ('progressive', 'standard')
 choices = dict(strategy=strategies, attention_type=tuple(attention_kinds), selection=('biology', 'variable'), loss=losses, new_rows=('random', 'neighbours'), precision=('float32', 'bf16', 'fp16', 'auto'), season=tuple(seasons))
 
@@ -61,6 +61,7 @@ class TrainingConfig:
     test:float = 0.25               # share of perturbations that test
     valid:float = 0.15              # share of perturbations that validate
     selection:str = 'biology'       # 'biology': quotas of biological sets; 'variable': the most variable genes
+    gene_table:str|None = None      # your own features of genes (DepMap, protein or text embeddings...), gene symbols first: .csv, .tsv or .parquet; they join vectors and kernels
     priors:bool = True              # what is known of genes before the screen: annotations for network, perturbation vectors and kernels; False: co-expression alone
     attention_type:str = 'sparse'   # 'sparse', 'linear', 'local' or 'full'
     neighbours:int = 32             # genes that a gene reads in its network, itself and hubs included, for 'sparse'; 1: itself alone, no attention
@@ -108,7 +109,7 @@ def create_training_config(strategy:str='progressive', target_genes:int=5000, ma
 ) -> TrainingConfig:
     "A checked `TrainingConfig`. Raises `VCCError` for a setting that does not exist, with the nearest that does."
     for s in settings: pick(s, [f.name for f in fields(TrainingConfig)], 'setting')
-    paths = {k: str(v) for k, v in dict(settings, output_dir=output_dir).items() if k in ('output_dir', 'data', 'split', 'elsewhere') and v is not None}
+    paths = {k: str(v) for k, v in dict(settings, output_dir=output_dir).items() if k in ('output_dir', 'data', 'split', 'elsewhere', 'gene_table') and v is not None}
     return TrainingConfig(**dict(settings, strategy=strategy, target_genes=target_genes, max_cells=max_cells, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate) | paths)
 
 # %% ../nbs/80_pipeline.ipynb #51285700
@@ -178,7 +179,7 @@ def resume(cls:ScaledTrainingPipeline, run_dir, adata=None, **options):
     if pipe.finished(): raise VCCError(f'the run in {str(run_dir)!r} is finished, see its training_report.md; nothing is left to do')
     return pipe
 
-# %% ../nbs/80_pipeline.ipynb #9eebc13a
+# %% ../nbs/80_pipeline.ipynb #583ab6aa
 @patch
 def open(self:ScaledTrainingPipeline):
     "Open and check the screen; hold out perturbations. Writes training_config.json and split.json."
@@ -224,9 +225,11 @@ def select(self:ScaledTrainingPipeline):
 
 @patch
 def priors_of(self:ScaledTrainingPipeline, targets) -> pd.DataFrame:
-    "The vector by which the network knows each target: of prior knowledge, or zeros without."
-    f = gene_features(targets, dim=self.config.n_features, panel=self.screen.genes)
-    return f if self.config.priors else f*0
+    "The vector by which the network knows each target: of prior knowledge, or zeros without, and the user's table; zeros where nothing is known."
+    f = gene_features(targets, dim=self.config.n_features, panel=self.screen.genes)*self.config.priors
+    if self.config.gene_table is None: return f
+    table = read_gene_table(self.config.gene_table); names, _ = match_symbols(list(f.index), table.index)
+    return f.join(table.reindex([names.get(g) for g in f.index]).fillna(0).set_axis(f.index)/np.sqrt(table.shape[1]))
 
 # %% ../nbs/80_pipeline.ipynb #af07f8a9
 @patch
@@ -268,12 +271,12 @@ def latest(self:ScaledTrainingPipeline):
     model, about = load_checkpoint(path); self.last = about['training']
     return model, self.last
 
-# %% ../nbs/80_pipeline.ipynb #e485d7bc
+# %% ../nbs/80_pipeline.ipynb #865449ff
 @patch
 def training_step(self:ScaledTrainingPipeline) -> TrainingStep:
     "A training step of the largest phase. On Apple's GPU memory is shared, and counted as the processor's."
     c = self.config; most = len(self.split.train)*c.per_target if hasattr(self, 'split') else c.batch_size
-    sizes = {k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'n_features', 'dropout')}
+    sizes = {k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')} | dict(n_features=c.n_features + (read_gene_table(c.gene_table).shape[1] if c.gene_table else 0))
     return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(c.batch_size, most), precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
                         device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
 
@@ -326,20 +329,26 @@ def check_memory(self:ScaledTrainingPipeline):
     else: cure = f'the process and its data hold {fixed:.2f} GiB before the model is made: allow more, or fewer cells (max_cells=) or backed=True'
     raise VCCError(f'training needs {self.expected.peak_gb:.2f} GiB at its peak, memory_gb={budget:g} does not hold it; {cure}')
 
-# %% ../nbs/80_pipeline.ipynb #699efa6c
+# %% ../nbs/80_pipeline.ipynb #cd696f7c
 @patch
 def methods(self:ScaledTrainingPipeline, targets=()) -> dict:
     "Name -> method, fitted on training perturbations, able to answer `targets` beside those of the screen."
     split, control = self.split, self.screen.control_mean()
     fx = self.screen.effects(split.rows(self.screen, 'train', 'valid')); known = fx[fx.obs[TARGET].isin(split.train).to_numpy()].copy()
     network = NetworkEffects(self.model, self.genes, self.priors_of).fit(known, split, self.screen)
-    kernel = (gene_kernel() if self.config.priors else gene_kernel((), screen=self.screen, split=split)).on(list(dict.fromkeys([*self.screen.targets, *targets])))
+    kernel = self.kernel().on(list(dict.fromkeys([*self.screen.targets, *targets])))
     ridge = KernelRidge(kernel, choose=True); closed = [SharedResponse(), NearestGenes(kernel), ridge]
     transfer = [] if self.elsewhere is None else [Transfer(self.elsewhere, ridge)]
     bounded = lambda m: Conformal(m) if len(split.train) >= 10 else m
     found = [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in (ridge, *transfer)], OwnTranscript(Blend(closed + transfer, ready=[network] if split.valid else [], belief=20, seed=self.config.seed), control)]
     fitted = {m.name: m.fit(fx, split) for m in found}
     return {k: network if k == 'network' else fitted[k] for k in [*list(fitted)[:-1], 'network', 'blend']}
+
+@patch
+def kernel(self:ScaledTrainingPipeline):
+    "How alike genes are: by what is known of them, or, without priors, by control cells; and by the user's table."
+    table = dict(tables={'gene table': self.config.gene_table}) if self.config.gene_table else {}
+    return gene_kernel(**table) if self.config.priors else gene_kernel((), screen=self.screen, split=self.split, **table)
 
 @patch
 def predict_effects(self:ScaledTrainingPipeline,
@@ -366,12 +375,14 @@ def predict(self:ScaledTrainingPipeline):
     bounds = {m: e.obs.mae_bound for m, e in self.predictions.items() if 'mae_bound' in e.obs}
     self._write('bounds.csv', pd.concat({m: pd.DataFrame(dict(error=np.abs(self.predictions[m].X - truth[b.index].X).mean(1), bound=b)) for m, b in bounds.items()} or {'': pd.DataFrame(columns=['error', 'bound'])}, names=['method', 'perturbation']))
 
-# %% ../nbs/80_pipeline.ipynb #e4d41ca3
+# %% ../nbs/80_pipeline.ipynb #52125f17
 @patch
 def score(self:ScaledTrainingPipeline):
-    "Official scores of all methods on the held-out targets, and the noise ceiling where each has 4 cells. Writes scores.csv (one row a method and perturbation)."
-    c, enough = self.config, self.screen.n_cells[list(self.split.test)].min() >= 4
-    self.scores = score_methods(self.predictions, self.screen, season=c.season, seed=c.seed, fast=c.fast_scores, ceiling=enough)
+    "Official scores of all methods on the held-out targets, and the noise ceiling where half of the cells can be scored. Writes scores.csv (one row a method and perturbation)."
+    c = self.config; how = dict(season=c.season, seed=c.seed, fast=c.fast_scores)
+    self.scores = score_methods(self.predictions, self.screen, **how)
+    try: self.scores = pd.concat([self.scores, noise_ceiling(self.screen, sorted(self.split.test), **how)], ignore_index=True)
+    except VCCError as why: self.costs['no_ceiling'] = str(why)
     with atomic_path(self.run_dir/'scores.csv') as p: self.scores.to_csv(p, index=False)
 
 @patch

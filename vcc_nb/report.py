@@ -73,7 +73,7 @@ def sections(run):
     yield memory_section(run)
     yield '## Settings\n\n' + ', '.join(f'{k}={v!r}' for k, v in asdict(run.config).items())
 
-# %% ../nbs/75_report.ipynb #565d4fec
+# %% ../nbs/75_report.ipynb #72403cc3
 def score_section(run):
     "Verdicts, scores with intervals, and their pictures."
     yield '\n'.join(f'- {v}' for v in verdicts(run).split('\n'))
@@ -84,6 +84,7 @@ def score_section(run):
     scorer = {'2025': 'cell-eval, profile vcc', '2026': 'cell-eval2, preset vcc2026'}[run.config.season] + (', by the fast path that gives its numbers' if run.config.fast_scores else '')
     yield (f'{", ".join(f"{c}: {better[c]}" for c in table if c in better)}. In brackets the 95% bootstrap interval over perturbations. ' + ('Combined: the challenge\'s average of shares of the way from the training mean (0) to perfect (1). ' if 'combined' in table else '') +
            f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a perturbation is in `scores.csv`.\n\n![scores](scores.png)')
+    if 'no_ceiling' in run.costs: yield f'No noise ceiling: {run.costs["no_ceiling"]}'
     yield f'![predicted against measured change of each gene](effects.png)\n\nThe changes that the blend predicts, gene by gene.'
     yield from method_section(run)
     if (file := run.run_dir/'ablations.csv').exists(): yield ablation_section(pd.read_csv(file))

@@ -27,7 +27,7 @@ def prepared():
 
 def go(pipe, run_dir, answer):
     "Begin training, or go on with it; put the digest of the final weights, and the epoch it went on from."
-    pipe.run_dir, pipe.resumed, latest, after = Path(run_dir), True, pipe.latest, []
+    pipe.run_dir, pipe.loaded, latest, after = Path(run_dir), True, pipe.latest, []
     pipe.latest = lambda: (found := latest(), after.append(found[1]['epoch'] if found else 0))[0]
     pipe.train()
     answer.put(dict(weights=digest(pipe.model), best_epoch=pipe.history.best_epoch, losses=[e['train_loss'] for e in pipe.history.epochs], went_on_after=after[0]))
