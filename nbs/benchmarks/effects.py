@@ -63,7 +63,8 @@ def official(o):
     from vcc_nb.screen import open_screen
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
     methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control), 'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
-               'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True), 'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control)}
+               'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True), 'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
+               'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20), control)}
     predictions = {n: ad.concat([m.fit(fx, s).predict(s.test) for s in leave_one_out(fx.obs_names.tolist())], merge='same') for n, m in methods.items()}
     predictions['the measured effects'] = make_effects(fx.X, fx.obs_names, fx.var_names, method='measured')
     scores = score_methods(predictions, screen, threads=1); print(scores.groupby('method', sort=False)[['DES', 'PDS', 'MAE']].mean().round(4))
