@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/pipeline.html.md"""
 # %% auto #0
 __all__ = ['strategies', 'choices', 'demo', 'TrainingConfig', 'create_training_config', 'open_data', 'ScaledTrainingPipeline']
 
-# %% ../nbs/80_pipeline.ipynb #93784335
+# %% ../nbs/80_pipeline.ipynb #fad8113d
 import json, os, time
 from importlib.util import find_spec
 from dataclasses import dataclass, asdict, fields
@@ -20,7 +20,7 @@ from . import datasets, memory
 from .attention import attention_kinds
 from .confidence import Conformal
 from .core import CONTEXT, TARGET, VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
-from .curriculum import ProgressiveGeneTraining, train_in_phases
+from .curriculum import Phase, ProgressiveGeneTraining, guide, train_in_phases
 from .effect_models import Blend, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
 from .effects import NoChange, TrainingMean, NetworkEffects, read_effects, recovered
 from .evaluation import noise_ceiling, score_methods, seasons
@@ -35,9 +35,15 @@ from .screen import open_screen, _read
 from .splits import Split, make_split
 from .training import History, latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
-# %% ../nbs/80_pipeline.ipynb #f9cf650f
+# %% ../nbs/80_pipeline.ipynb #9fd59d6b
 strategies = ('progressive', 'standard')
 choices = dict(strategy=strategies, attention_type=tuple(attention_kinds), selection=('biology', 'variable'), loss=losses, new_rows=('random', 'neighbours'), precision=('float32', 'bf16', 'fp16', 'auto'), season=tuple(seasons))
+
+def _phase(o):
+    "A `Phase`, of one or of a dict."
+    if isinstance(o, Phase): return o
+    for k in o: pick(k, [f.name for f in fields(Phase)], 'field of a phase')
+    return Phase(**{k: tuple(v) if isinstance(v, list) else v for k, v in o.items()})
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -45,6 +51,7 @@ class TrainingConfig:
     strategy:str = 'progressive'    # 'progressive': phases of growing panels; 'standard': all selected genes from the start
     target_genes:int = 5000         # genes to select
     max_cells:int|None = None       # use at most this many cells, drawn at random; None: all
+    plan:tuple|None = None          # phases of 'progressive', each a `Phase` or a dict of its fields (genes, categories, epochs, batch size, learning rate); None: those of the guide
     epochs:int = 30                 # passes over the training perturbations, in all phases together
     batch_size:int = 64             # pseudobulks in a batch
     learning_rate:float = 1e-3      # highest of each phase
@@ -89,6 +96,7 @@ class TrainingConfig:
 
     def __post_init__(self):
         for f, known in choices.items(): pick(getattr(self, f), known, f)
+        if self.plan is not None: object.__setattr__(self, 'plan', tuple(_phase(o) for o in self.plan)); ProgressiveGeneTraining(self.target_genes, self.target_genes, self.plan).epochs(self.epochs)
         pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
         for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target', 'neighbours', 'accumulate'):
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
@@ -231,11 +239,11 @@ def priors_of(self:ScaledTrainingPipeline, targets) -> pd.DataFrame:
     table = read_gene_table(self.config.gene_table); names, _ = match_symbols(list(f.index), table.index)
     return f.join(table.reindex([names.get(g) for g in f.index]).fillna(0).set_axis(f.index)/np.sqrt(table.shape[1]))
 
-# %% ../nbs/80_pipeline.ipynb #af07f8a9
+# %% ../nbs/80_pipeline.ipynb #e59f258d
 @patch
 def train(self:ScaledTrainingPipeline):
     "Train in one phase or several. Writes checkpoint_epoch_*.pt and training_history.json."
-    c, plan = self.config, ProgressiveGeneTraining(len(self.screen.genes), self.config.target_genes)
+    c = self.config; plan = ProgressiveGeneTraining(len(self.screen.genes), c.target_genes, c.plan or guide)
     if c.memory_gb: memory.release_freed_memory()       # a budget is kept at the price of time
     phases, epochs = (plan.phases, plan.epochs(c.epochs)) if c.strategy == 'progressive' else ([c.target_genes], [c.epochs])
     self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
@@ -271,13 +279,14 @@ def latest(self:ScaledTrainingPipeline):
     model, about = load_checkpoint(path); self.last = about['training']
     return model, self.last
 
-# %% ../nbs/80_pipeline.ipynb #865449ff
+# %% ../nbs/80_pipeline.ipynb #a0c5bb5a
 @patch
 def training_step(self:ScaledTrainingPipeline) -> TrainingStep:
     "A training step of the largest phase. On Apple's GPU memory is shared, and counted as the processor's."
-    c = self.config; most = len(self.split.train)*c.per_target if hasattr(self, 'split') else c.batch_size
+    c = self.config; batch = max(o.batch_size or c.batch_size for o in c.plan) if c.plan and c.strategy == 'progressive' else c.batch_size
+    most = len(self.split.train)*c.per_target if hasattr(self, 'split') else batch
     sizes = {k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')} | dict(n_features=c.n_features + (read_gene_table(c.gene_table).shape[1] if c.gene_table else 0))
-    return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(c.batch_size, most), precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
+    return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(batch, most), precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
                         device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
 
 @patch
