@@ -45,22 +45,22 @@ def plot_scores(
         ax.set_yticks(range(len(methods)), methods, fontsize=9); ax.set_title(f'{name} ({better[name]})', fontsize=10)
     return fig
 
-# %% ../nbs/70_plots.ipynb #16055d78
+# %% ../nbs/70_plots.ipynb #49a7083a
 def plot_comparison(
     table:pd.DataFrame,     # a row a run, with columns named 'score: method' (what `pipeline.compare` gives)
 ):                          # -> matplotlib Figure
     "Each score of each run: a mark for the network and for each baseline."
     import matplotlib.pyplot as plt
     names = [n for n in better if any(c.startswith(f'{n}: ') for c in table)]
-    fig, axes = plt.subplots(1, len(names), figsize=(max(3.2, .8*len(table))*len(names), 3.2), layout='constrained', squeeze=False)
+    fig, axes = plt.subplots(1, len(names), figsize=(max(3, .8*len(table))*len(names) + 1.6, 3.2), layout='constrained', squeeze=False)
     for ax, name in zip(axes[0], names):
         for i, c in enumerate(o for o in table if o.startswith(f'{name}: ')):
             ax.plot(np.arange(len(table)) + .08*i, table[c], 'so^vDP'[i % 6], color=plt.cm.tab10(i), alpha=.8, label=c.split(': ')[1])
         ax.set_xticks(range(len(table)), table.index, rotation=20, ha='right', fontsize=8); ax.margins(x=.25); ax.set_title(f'{name} ({better[name]})', fontsize=10)
-    axes[0, 0].legend(fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, loc='outside center right')
     return fig
 
-# %% ../nbs/70_plots.ipynb #bb022cb6
+# %% ../nbs/70_plots.ipynb #d4e55403
 def plot_effects(
     predicted:ad.AnnData,   # Effects: perturbation x genes
     measured:ad.AnnData,    # Effects: the same perturbations (or more) and genes
@@ -76,7 +76,7 @@ def plot_effects(
     for ax in axes.flat[len(order):]: ax.axis('off')
     for ax, i in zip(axes.flat, order):
         x, y = truth.X[i], np.asarray(predicted.X)[i]; m = np.abs(x).max()*1.1
-        ax.axhline(0, color='#dddddd', lw=1); ax.plot([-m, m], [-m, m], color='#dddddd', lw=1)
+        ax.axhline(0, color='#dddddd', lw=1, zorder=0); ax.plot([-m, m], [-m, m], color='#dddddd', lw=1, zorder=0)
         ax.scatter(x, y, s=7, alpha=.6, color='#4878a8')
         for g in np.argsort(-np.abs(x))[:label]: ax.annotate(truth.var_names[g], (x[g], y[g]), fontsize=6, xytext=(2, 3), textcoords='offset points')
         r = np.corrcoef(x, y)[0, 1] if y.std() > 0 else float('nan')

@@ -73,7 +73,7 @@ def sections(run):
     yield memory_section(run)
     yield '## Settings\n\n' + ', '.join(f'{k}={v!r}' for k, v in asdict(run.config).items())
 
-# %% ../nbs/75_report.ipynb #72403cc3
+# %% ../nbs/75_report.ipynb #5aaf1d59
 def score_section(run):
     "Verdicts, scores with intervals, and their pictures."
     yield '\n'.join(f'- {v}' for v in verdicts(run).split('\n'))
@@ -85,7 +85,7 @@ def score_section(run):
     yield (f'{", ".join(f"{c}: {better[c]}" for c in table if c in better)}. In brackets the 95% bootstrap interval over perturbations. ' + ('Combined: the challenge\'s average of shares of the way from the training mean (0) to perfect (1). ' if 'combined' in table else '') +
            f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a perturbation is in `scores.csv`.\n\n![scores](scores.png)')
     if 'no_ceiling' in run.costs: yield f'No noise ceiling: {run.costs["no_ceiling"]}'
-    yield f'![predicted against measured change of each gene](effects.png)\n\nThe changes that the blend predicts, gene by gene.'
+    yield '![predicted against measured change of each gene](effects.png)\n\nThe changes that the blend predicts, gene by gene.'
     yield from method_section(run)
     if (file := run.run_dir/'ablations.csv').exists(): yield ablation_section(pd.read_csv(file))
 
@@ -97,7 +97,7 @@ def method_section(run):
     for m, b in bounds.groupby('method'): yield f'The {m} states a bound of its mean absolute error that should hold with chance 90% for each perturbation; it held for {(b.error <= b.bound).sum()} of {len(b)} held-out ones (`bounds.csv`).'
 
 def ablation_section(table):
-    "What is lost without a part; positive differences are to the full run's credit or debit as the score says."
+    "What is lost without a part."
     return '## Ablations\n\nThe same split and seeds, one part taken away; mean difference to the full run over perturbations and seeds, with its 95% bootstrap interval over perturbations.\n\n' + markdown_table(ablation_table(table))
 
 def data_section(run):
