@@ -91,17 +91,16 @@ def explain(self:GeneExplorer):
     self.answer.value = (f'<b>{html.escape(g)}</b> is <b>{"in" if inside else "out"}</b>: rank {r["rank"]:,} of {len(self.ranked):,}, chosen as {r.chosen_as}' + (f', phase {r.phase}' if r.phase else '') +
         f'.<br>Reasons: {html.escape(r.reasons.replace(";", ", ")) or "none"}.<br>Responds by {r.responsive:.3f} (log scale), detected in {r.detected:.1%} of training cells, holds {self.shares.effect[g]:.2%} of the effect.')
 
-# %% ../nbs/71_widgets.ipynb #fd4e2061
+# %% ../nbs/71_widgets.ipynb #c27a1508
 class TrainingDashboard:
     "Watch a training: `train(..., on_epoch=[TrainingDashboard(epochs=30)])`. A call returns True once it should stop."
     def __init__(self,
         epochs:int=None,        # epochs in all, for the time left; None: not said
         *,
-        pseudobulks:int=None,   # pseudobulks in an epoch, for the speed, where the record does not say; None: not said
         stop_file=None,         # once this file exists, stop; None: the button only
         widgets:bool=None,      # False: lines of text; None: widgets if there is a Jupyter kernel
     ):
-        self.epochs, self.pseudobulks, self.stop_file, self.records, self.stop, self.drawn = epochs, pseudobulks, stop_file and Path(stop_file), [], False, float('-inf')
+        self.epochs, self.stop_file, self.records, self.stop, self.drawn = epochs, stop_file and Path(stop_file), [], False, float('-inf')
         self.box = self.make() if (in_jupyter() if widgets is None else widgets) else None
         if self.box and in_jupyter(): self._ipython_display_()
 
@@ -122,16 +121,15 @@ def in_jupyter() -> bool:
     except ImportError: return False
     return hasattr(get_ipython(), 'kernel')
 
-# %% ../nbs/71_widgets.ipynb #96db8637
+# %% ../nbs/71_widgets.ipynb #e13575dc
 @patch
 def facts(self:TrainingDashboard) -> dict:
     "What the last record says, in words with units; what is not known is left out."
-    r, n = self.records[-1], self.pseudobulks; n = r.get('pseudobulks', n)
-    pace = sum(o['seconds'] for o in self.records[-3:])/len(self.records[-3:])
+    r = self.records[-1]; pace = sum(o['seconds'] for o in self.records[-3:])/len(self.records[-3:])
     left = None if self.epochs is None else max(0, self.epochs - r['epoch'])*pace
     said = dict(epoch=f'{r["epoch"]}' + (f' of {self.epochs}' if self.epochs else ''), phase=r.get('phase'), genes=f'{r["n_genes"]:,}' if 'n_genes' in r else None, loss=f'{r["train_loss"]:.4g}')
     if 'valid_loss' in r: said |= {'validation': f'{r["valid_loss"]:.4g}', 'of no change': f'{r["valid_loss"]/r["no_change_loss"]:.1%}'}
-    said |= {'pseudobulks/s': f'{n/r["seconds"]:.0f}' if n else None, 'memory': f'{r["peak_memory_gb"]:.2f} GiB', 'time left': None if left is None else f'{left//60:.0f} min {left%60:.0f} s'}
+    said |= {'cells/s': f'{r["cells_per_second"]:,.0f}', 'memory': f'{r["peak_memory_gb"]:.2f} GiB', 'time left': None if left is None else f'{left//60:.0f} min {left%60:.0f} s'}
     return {k: v for k, v in said.items() if v is not None}
 
 @patch
