@@ -15,7 +15,8 @@ from .core import VCCError, atomic_path, pick
 from .pipeline import ScaledTrainingPipeline
 
 # %% ../nbs/82_ablations.ipynb #9f7dd0c8
-ablations = {'without attention': dict(attention_type='sparse', neighbours=1), 'without curriculum': dict(strategy='standard'), 'without priors': dict(priors=False), 'highly variable genes': dict(selection='variable')}
+ablations = {'without attention': dict(attention_type='sparse', neighbours=1), 'without curriculum': dict(strategy='standard'), 'without priors': dict(priors=False), 'highly variable genes': dict(selection='variable'),
+             'network alone': dict(residual=False)}
 
 def ablate(
     run_dir,                # a run that has ended

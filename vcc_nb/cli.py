@@ -49,6 +49,7 @@ def _train_options(commands):
             ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'), ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'), ('seed', None, int, 'of everything drawn (default: 0)')):
         add(f'--{flag}', type=kind, metavar='N' if kind is int else 'X', help=said, **dict(dest=dest) if dest else {})
     add('--attention', dest='attention_type', metavar='KIND', help='sparse, linear, local or full (default: sparse)')
+    add('--whole-change', dest='residual', action='store_const', const=False, help='the network learns the whole change, not what the kernel ridge leaves over')
     add('--loss', metavar='NAME', help='mse, huber, weighted, weighted_huber or energy (default: mse)')
     add('--precision', metavar='NAME', help='float32, bf16, fp16 or auto (default: float32)')
     add('--context', metavar='NAME', help='learn this context of the screen (default: there is only one)')
@@ -84,7 +85,7 @@ def _run_options(commands):
     add('--target-key', metavar='COLUMN', help='obs column of the perturbed gene (default: target_gene)'); add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)'); add('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
     add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
     p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for', epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **raw); add = p.add_argument
-    add('run', metavar='RUN', help='the directory of a finished run'); add('--ablate', action='append', metavar='NAME', help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly variable genes', or 'all'"); add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
+    add('run', metavar='RUN', help='the directory of a finished run'); add('--ablate', action='append', metavar='NAME', help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly variable genes', 'network alone', or 'all'"); add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
     add('--data', help='the screen, where the run was given it in memory')
     p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs', epilog='examples:\n  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run\n  vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **raw); add = p.add_argument
     add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context'); add('--season', choices=('2025', '2026'), required=True, help='whose rules'); add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')

@@ -12,7 +12,7 @@ __all__ = ['guide', 'Phase', 'ProgressiveGeneTraining', 'phase_genes', 'as_phase
 from dataclasses import asdict, dataclass, replace
 import pandas as pd, torch
 from fastcore.basics import patch
-from .batches import PseudobulkBatches
+from .batches import EffectBatches, PseudobulkBatches, effects_batch
 from .core import VCCError
 from .gene_selection import BiologicalGeneSelector, GeneSelection, responsive
 from .gene_sets import gene_features
@@ -104,7 +104,7 @@ def carry_moments(
 
 # %% ../nbs/42_curriculum.ipynb #06a0c52f
 def train_in_phases(
-    screen:Screen,
+    screen,                     # a Screen; or Effects, whose rows train as they are (`EffectBatches`)
     split:Split,
     selection:GeneSelection,    # ranked genes; see `phase_genes`
     features:pd.DataFrame,      # targets x features
@@ -112,11 +112,12 @@ def train_in_phases(
     phases,                     # of `Phase`; a number n is the first n genes
     epochs=None,                # epochs of each phase; None: what each phase says
     model_sizes:dict,           # for `create_memory_efficient_model`, but n_genes and n_features
-    batch_options:dict,         # for `PseudobulkBatches`, but the seed
+    batch_options:dict,         # for `PseudobulkBatches` (of Effects: for `EffectBatches`), but base and seed
     network_of=None,            # function: gene symbols -> their network, for attention that wants one; None: neighbours at random
     loss_of=None,               # function: gene symbols -> loss function, for losses that know their genes; None: that of `train`
     new_rows:str='random',      # how genes that join start: 'random', or 'neighbours' (with network_of); see `carry`
     carry_optimizer:bool=True,  # take along what AdamW remembers
+    base:pd.DataFrame=None,     # targets x genes: changes predicted already, to which the model's answers are added; see `PseudobulkBatches`
     seed:int=0,
     save=None,                  # function called with (model, state) after each epoch; the state has phase and genes, too
     resume:tuple=None,          # (model, state) as saved
@@ -134,14 +135,20 @@ def train_in_phases(
         if state: pass
         elif model is None: model = create_memory_efficient_model(len(genes), **model_sizes, network=network, n_features=features.shape[1], seed=seed)
         else: model = carry(model, previous, genes, network=network, new_rows=new_rows, seed=seed)
-        batches = PseudobulkBatches(screen, split.train, genes, features, **batch_options | _said(batch_size=p.batch_size), seed=seed + number - 1)
+        batches, valid = _examples(screen, split, genes, features, base, seed + number - 1, **batch_options | _said(batch_size=p.batch_size))
         about = dict(phase=number, genes=genes, earlier=asdict(history))
         options = train_options | _said(learning_rate=p.learning_rate, loss=loss_of and loss_of(genes), moments=carry_moments(history.moments, previous, genes) if carry_optimizer and history.moments else None)
-        part = train(model, batches, validation_batch(screen, split.valid, genes, features), epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1, labels=dict(phase=number, n_genes=len(genes)),
+        part = train(model, batches, valid, epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1, labels=dict(phase=number, n_genes=len(genes)),
                      save=save and (lambda model, state: save(model, state | about)), resume=state, **options)
         history, previous, state = _joined(history, part), genes, None
         if part.stopped: break
     return model, history
+
+def _examples(data, split, genes, features, base, seed, **options):
+    "The batches to train on, and the one to judge by."
+    if isinstance(data, Screen): return PseudobulkBatches(data, split.train, genes, features, base=base, seed=seed, **options), validation_batch(data, split.valid, genes, features, base)
+    valid = effects_batch(data, split.valid, genes, features, control=options.get('control'), base=base) if split.valid else None
+    return EffectBatches(data, split.train, genes, features, base=base, seed=seed, **options), valid
 
 def _said(**options): return {k: v for k, v in options.items() if v is not None}
 

@@ -170,13 +170,17 @@ def recovered(
 class NetworkEffects:
     "A trained `MemoryEfficientStateModel` as an effect model over all genes."
     name = 'network'
-    def __init__(self, model, genes, features):
-        self.model, self.selected, self.features = model, list(genes), features     # features: targets x features, or a function of target names
+    def __init__(self,
+        model, genes,       # trained, and the genes it models in their order
+        features,           # targets x features, or a function of target names
+        base=None,          # the fitted effect model that its answers are added to; None: they are the change
+    ):
+        self.model, self.selected, self.features, self.base = model, list(genes), features, base
 
-    def fit(self, effects:ad.AnnData, split:Split, screen:Screen):
-        "Learn the rule for unselected genes; the network itself is trained already."
+    def fit(self, effects:ad.AnnData, split:Split, control):
+        "Learn the rule for unselected genes; the network itself is trained already. `control`: (genes,) mean of the control cells."
         self.rule = UnselectedGenes().fit(effects, split, self.selected)
-        self.control = screen.control_mean()[screen.gene_index(self.selected)]
+        self.control = np.asarray(control, np.float32)[effects.var_names.get_indexer(self.selected)]
         return self
 
     def predict(self, targets, context=None):
@@ -186,4 +190,10 @@ class NetworkEffects:
         with torch.no_grad():
             change = self.model(torch.tensor(self.control, device=device).expand(len(targets), -1), torch.tensor(pd.Index(self.selected).get_indexer(targets), device=device),
                                 torch.tensor(f.to_numpy(np.float32), device=device))
-        return make_effects(self.rule.complete(change.cpu().numpy()), targets, self.rule.genes, method=self.name)
+        return make_effects(self._all_genes(change.cpu().numpy(), targets), targets, self.rule.genes, method=self.name)
+
+    def _all_genes(self, answer, targets):
+        "Of a change all genes by the rule; of an addition to a base what the rule makes of the addition."
+        if self.base is None: return self.rule.complete(answer)
+        e = self.base.predict(targets); known = np.asarray(e[:, self.selected].X)
+        return np.asarray(e.X) + self.rule.complete(known + answer) - self.rule.complete(known)

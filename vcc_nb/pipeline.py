@@ -21,8 +21,8 @@ from .attention import attention_kinds
 from .confidence import Conformal
 from .core import CONTEXT, TARGET, VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
 from .curriculum import Phase, ProgressiveGeneTraining, guide, train_in_phases
-from .effect_models import Blend, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
-from .effects import NoChange, TrainingMean, NetworkEffects, read_effects, recovered
+from .effect_models import Blend, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer, out_of_fold
+from .effects import NoChange, TrainingMean, NetworkEffects, read_effects, recovered, training_part
 from .evaluation import noise_ceiling, score_methods, seasons
 from .gene_kernels import gene_kernel, read_gene_table
 from .gene_selection import BiologicalGeneSelector, GeneSelection, coverage
@@ -79,6 +79,7 @@ class TrainingConfig:
     n_features:int = 32             # length of the prior-knowledge vector of a perturbation
     set_size:int = 64               # cells in a pseudobulk; 1: single cells
     per_target:int = 16             # pseudobulks of each training perturbation in an epoch
+    residual:bool = True            # the network learns what the kernel ridge (or the transfer, with an elsewhere) leaves over, and is added to it; False: the whole change
     loss:str = 'mse'                # 'mse', 'huber', 'weighted', 'weighted_huber' or 'energy' (with set_size=1)
     warmup:float = 0.3              # share of a phase's steps in which the learning rate rises
     ema:float|None = None           # decay of the running mean of the weights that is judged and kept; None: the weights themselves
@@ -251,7 +252,7 @@ def train(self:ScaledTrainingPipeline):
         batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target, together=min(16, c.per_target) if c.loss == 'energy' else 1),
         network_of=self.network if c.attention_type in ('sparse', 'local') else None, loss_of=None if c.loss == 'mse' else lambda genes: make_loss(c.loss, self.screen, self.split, genes, set_size=c.set_size),
         **{k: getattr(c, k) for k in ('new_rows', 'carry_optimizer', 'learning_rate', 'warmup', 'ema', 'patience', 'device', 'precision', 'accumulate', 'recompute')},
-        progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint, resume=self.latest())
+        base=self.base_effects() if c.residual else None, progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint, resume=self.latest())
     if not self.first: return
     self.checkpoint(self.model, self.last, kept=True); self.genes, self.last = self.last['genes'], None
     self._write('training_history.json', asdict(self.history))
@@ -344,20 +345,32 @@ def methods(self:ScaledTrainingPipeline, targets=()) -> dict:
     "Name -> method, fitted on training perturbations, able to answer `targets` beside those of the screen."
     split, control = self.split, self.screen.control_mean()
     fx = self.screen.effects(split.rows(self.screen, 'train', 'valid')); known = fx[fx.obs[TARGET].isin(split.train).to_numpy()].copy()
-    network = NetworkEffects(self.model, self.genes, self.priors_of).fit(known, split, self.screen)
-    kernel = self.kernel().on(list(dict.fromkeys([*self.screen.targets, *targets])))
-    ridge = KernelRidge(kernel, choose=True); closed = [SharedResponse(), NearestGenes(kernel), ridge]
-    transfer = [] if self.elsewhere is None else [Transfer(self.elsewhere, ridge)]
+    kernel = self.kernel().on(list(dict.fromkeys([*self.screen.targets, *targets]))); closed = self.closed_forms(kernel)
     bounded = lambda m: Conformal(m) if len(split.train) >= 10 else m
-    found = [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in (ridge, *transfer)], OwnTranscript(Blend(closed + transfer, ready=[network] if split.valid else [], belief=20, seed=self.config.seed), control)]
-    fitted = {m.name: m.fit(fx, split) for m in found}
-    return {k: network if k == 'network' else fitted[k] for k in [*list(fitted)[:-1], 'network', 'blend']}
+    fitted = {m.name: m.fit(fx, split) for m in [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in closed]]}
+    network = NetworkEffects(self.model, self.genes, self.priors_of, base=fitted[closed[-1].name] if self.config.residual else None).fit(known, split, control)
+    blend = Blend([SharedResponse(), NearestGenes(kernel), *closed], ready=[network] if split.valid else [], belief=20, seed=self.config.seed)
+    return fitted | dict(network=network, blend=OwnTranscript(blend, control).fit(fx, split))
 
 @patch
 def kernel(self:ScaledTrainingPipeline):
     "How alike genes are: by what is known of them, or, without priors, by control cells; and by the user's table."
     table = dict(tables={'gene table': self.config.gene_table}) if self.config.gene_table else {}
     return gene_kernel(**table) if self.config.priors else gene_kernel((), screen=self.screen, split=self.split, **table)
+
+@patch
+def closed_forms(self:ScaledTrainingPipeline, kernel) -> list:
+    "The kernel ridge and, with an elsewhere, the transfer on top of it, not fitted."
+    ridge = KernelRidge(kernel, choose=True)
+    return [ridge] if self.elsewhere is None else [ridge, Transfer(self.elsewhere, ridge)]
+
+@patch
+def base_effects(self:ScaledTrainingPipeline) -> pd.DataFrame:      # targets x genes
+    "What the last of the closed forms says of each training target without having seen it, and of the validation targets."
+    split, fx = self.split, self.screen.effects(self.split.rows(self.screen, 'train', 'valid')); seen = training_part(fx, split)
+    m = OwnTranscript(self.closed_forms(self.kernel().on(self.screen.targets))[-1], self.screen.control_mean())
+    of_train = pd.DataFrame(out_of_fold(m, seen, folds=10, seed=self.config.seed)[0], index=seen.obs[TARGET].astype(str), columns=fx.var_names)
+    return pd.concat([of_train, m.fit(fx, split).predict(split.valid).to_df()]) if split.valid else of_train
 
 @patch
 def predict_effects(self:ScaledTrainingPipeline,

@@ -13,7 +13,7 @@ from .evaluation import bootstrap_intervals
 
 # %% ../nbs/70_plots.ipynb #504e2da5
 def plot_losses(
-    history:pd.DataFrame,   # indexed by epoch: train_loss, and where there was validation valid_loss, no_change_loss, n_genes
+    history:pd.DataFrame,   # indexed by epoch: train_loss, and where there was validation valid_loss, no_change_loss, base_loss (of what the network is added to), n_genes
     best_epoch:int=None,    # the epoch whose weights were kept: marked
 ):                          # -> matplotlib Figure
     "Training and validation loss by epoch, relative to predicting no change."
@@ -23,6 +23,7 @@ def plot_losses(
     ax.plot(history.index, history.train_loss/unit, color='#b0b8c0', label='training perturbations (bootstrap noise included)')
     if 'valid_loss' in history:
         ax.plot(history.index, history.valid_loss/unit, color='#4878a8', label='validation perturbations'); ax.axhline(1, color='#888888', ls='--', lw=1, label='no change')
+    if 'base_loss' in history: ax.plot(history.index, history.base_loss/unit, color='#e08214', ls=':', label='validation perturbations, without the network')
     if best_epoch in history.index: ax.axvline(best_epoch, color='#b03a48', lw=1, label=f'kept: epoch {best_epoch}')
     for e in history.index[history.get('n_genes', pd.Series(0, history.index)).diff().fillna(0) > 0]: ax.axvline(e - .5, color='#dddddd', lw=1, zorder=0)
     ax.set(xlabel='epoch', ylabel='mean squared error / no change', ylim=(0, None)); ax.legend(fontsize=8)

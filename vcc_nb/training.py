@@ -16,7 +16,7 @@ from fastcore.basics import patch
 import numpy as np, pandas as pd, scipy.sparse as sp, torch, torch.distributed as dist
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .attention import Graph
-from .batches import Batch, PseudobulkBatches
+from .batches import Batch, PseudobulkBatches, effects_batch
 from .core import TARGET, VCCError, np_rng, atomic_path, peak_memory_gb, pick, pick_device
 from .losses import mean_squared
 from .memory import autocast, checkpoint_blocks, pick_precision
@@ -29,25 +29,23 @@ def validation_batch(
     targets,                    # perturbations to judge by; None or empty: no batch
     genes,                      # gene symbols, in the model's order
     features:pd.DataFrame,      # targets x features
+    base:pd.DataFrame=None,     # targets x genes: changes predicted already; see `Batch`
 ) -> Batch|None:
     "The measured effects of `targets` as one batch: all their cells, no bootstrap, from the mean of all controls."
     if not targets: return None
-    fx = screen.effects(screen.is_control | np.isin(screen.labels, list(targets)))[:, genes]
-    names = fx.obs[TARGET].tolist()
-    x = torch.tensor(screen.control_mean()[screen.gene_index(genes)]).expand(len(names), -1)
-    return Batch(x, torch.tensor(np.asarray(fx.X)), torch.tensor(pd.Index(genes).get_indexer(names)), torch.tensor(features.loc[names].to_numpy(np.float32)), names)
+    fx = screen.effects(screen.is_control | np.isin(screen.labels, list(targets)))
+    return effects_batch(fx, fx.obs[TARGET], genes, features, control=screen.control_mean(), base=base)
 
 def predicted_change(model, batch):
-    "(B, G) what the model answers to a batch."
-    return model(batch.x_BG, batch.target_B, batch.features_BF, batch.context_B)
+    "(B, G) what the model answers to a batch, on top of the batch's base where it has one."
+    answer_BG = model(batch.x_BG, batch.target_B, batch.features_BF, batch.context_B)
+    return answer_BG if batch.base_BG is None else batch.base_BG + answer_BG
 
 # %% ../nbs/41_training.ipynb #654fc663
-def _rows(batch, at): return Batch(*(v if v is None else v[at] for v in vars(batch).values()))
-
 def _parts(batch, n):
     "`batch` in at most `n` parts of nearly equal size."
     size = max(1, -(-len(batch.targets)//n))
-    return [_rows(batch, slice(i, i+size)) for i in range(0, len(batch.targets), size)]
+    return [batch[i:i+size] for i in range(0, len(batch.targets), size)]
 
 def _gradients(model, batch, n, *, loss=mean_squared, precision='float32', scaler=None, of=None):
     "What `batch` adds to the loss of a batch of `of` examples (default: itself); its gradients, scaled, are left in the model's parameters."
@@ -85,7 +83,7 @@ class Ranks:
         if device.type == 'cuda' and 'LOCAL_RANK' in os.environ: device = torch.device('cuda', int(os.environ['LOCAL_RANK'])); torch.cuda.set_device(device)
         return cls(dist.get_rank(), dist.get_world_size()), device
 
-    def share(self, batch): return batch if self.world == 1 else _rows(batch, slice(self.rank, None, self.world))
+    def share(self, batch): return batch if self.world == 1 else batch[self.rank::self.world]
 
     def agree(self, said):
         "What rank 0 says, once all have come this far."
@@ -112,7 +110,7 @@ def _add_up(ranks, loss, parameters):
 class History:
     "What happened, one record an epoch; `speed_metrics` for the whole run."
     epochs:list = field(default_factory=list)
-    best_epoch:int = 0                              # whose weights were kept; 0: no epoch beat no change, which is what the model predicts
+    best_epoch:int = 0                              # whose weights were kept; 0: no epoch beat an answer of nothing (no change, or the base as it is), which is what the model predicts
     speed_metrics:dict = field(default_factory=dict)
     stopped:bool = False                            # by a function of `on_epoch`
     moments = None                                  # no field: what AdamW remembered at the end, by parameter name
@@ -121,18 +119,19 @@ class History:
 
 # %% ../nbs/41_training.ipynb #98842682
 class _Best:
-    "The best weights so far: from the model as given and from no change on, which training must beat to count."
+    "The best weights so far: from the model as given and from an answer of nothing on (no change, or the base as it is), which training must beat to count."
     def __init__(self, model, valid, judge, ranks, epoch):
         self.model, self.valid, self.by, self.ranks, self.epoch, self.at, self.loss, self.weights = model, valid, judge, ranks, epoch, epoch, float('inf'), None
         if not valid: return
-        self.no_change = judge(torch.zeros_like(valid.change_BG), valid).item(); self.judge(epoch)
-        if self.no_change <= self.loss: self.loss, self.epoch, self.weights = self.no_change, 0, model.no_change_weights()
+        self.known = dict(no_change_loss=judge(torch.zeros_like(valid.change_BG), valid).item()) | ({} if valid.base_BG is None else dict(base_loss=judge(valid.base_BG, valid).item()))
+        self.judge(epoch); nothing = [*self.known.values()][-1]
+        if nothing <= self.loss: self.loss, self.epoch, self.weights = nothing, 0, model.no_change_weights()
     def judge(self, epoch):
         if not self.valid: self.epoch = self.at = epoch; return {}
         self.model.eval()
         with torch.no_grad(): loss = self.ranks.agree(self.by(predicted_change(self.model, self.valid), self.valid).item())
         if loss < self.loss: self.loss, self.epoch, self.at, self.weights = loss, epoch, epoch, {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-        return dict(valid_loss=loss, no_change_loss=self.no_change)
+        return dict(valid_loss=loss) | self.known
     def state(self): return {k: getattr(self, k) for k in ('epoch', 'at', 'loss', 'weights')}
     def restore(self, model):
         model.load_state_dict(self.weights if self.valid else self.model.state_dict())

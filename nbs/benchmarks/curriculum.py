@@ -49,7 +49,7 @@ class Watch:
     def __init__(self, panels, features, measured, real, split, screen):
         self.panels, self.features, self.measured, self.real, self.split, self.screen, self.curve, self.seconds = {len(p): p for p in panels}, features, measured, real, split, screen, [], 0.
     def __call__(self, record, model):
-        start = time.process_time(); network = NetworkEffects(model, self.panels[record['n_genes']], self.features).fit(self.measured, self.split, self.screen)
+        start = time.process_time(); network = NetworkEffects(model, self.panels[record['n_genes']], self.features).fit(self.measured, self.split, self.screen.control_mean())
         error = lambda targets: errors(network.predict(targets), self.real[list(targets)])['all genes']
         self.curve.append(dict(epoch=record['epoch'], genes=record['n_genes'], tokens=record['n_genes']*record['pseudobulks'] + (self.curve[-1]['tokens'] if self.curve else 0),
                                panel=record['valid_loss']/record['no_change_loss'], all_genes=error(self.split.valid), test=error(self.split.test)))
@@ -68,7 +68,7 @@ def one(screen, split, seed, name, v, selection, features, measured, fx, per_tar
     seconds = time.process_time() - start - watch.seconds; genes = panels[-1]; last = [c for c in watch.curve if c['genes'] == len(genes)]
     facts = dict(seed=seed, method=name, tokens=watch.curve[-1]['tokens'], epochs=len(history.epochs), seconds=seconds, of_which_networks=spent[0], best_epoch=history.best_epoch, last_phase_begins=last[0]['epoch'],
                  valid=judged(model, validation_batch(screen, split.valid, genes, features)), test=judged(model, validation_batch(screen, split.test, genes, features)), curve=pd.DataFrame(watch.curve).to_dict('list'))
-    return facts, NetworkEffects(model, genes, features).fit(measured, split, screen).predict(split.test)
+    return facts, NetworkEffects(model, genes, features).fit(measured, split, screen.control_mean()).predict(split.test)
 
 def scores(p, real, control):
     "PDS and MAE, means over targets, and `errors`."
