@@ -55,6 +55,7 @@ def _train_options(commands):
     add('--context', metavar='NAME', help='learn this context of the screen (default: there is only one)')
     add('--elsewhere', metavar='FILE', help="effects measured elsewhere, to transfer from: .h5ad, .csv or .parquet, or 'contexts' (default: none)")
     add('--split', metavar='FILE', help='a split.json of an earlier run (default: a stratified split)')
+    add('--amplitude-for', metavar='SCORE', help='MAE, PDS or both: also predict at the amplitude that is best for it on training perturbations (default: not)')
     add('--season', choices=('2025', '2026'), help='whose scores (default: 2025)')
     add('--fast-scores', action='store_true', default=None, help='2025: the same numbers by the fast path')
     add('--device', help='auto, cpu, cuda or mps (default: auto)')

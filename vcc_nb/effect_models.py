@@ -264,7 +264,7 @@ class Calibrated(EffectModel):
     "A method whose predictions are multiplied by the amplitude that gives the best score on out-of-fold predictions of the training targets."
     amplitudes = (.25, .5, .75, 1., 1.5, 2., 3., 5., 8.)
     def __init__(self, model, metric:str='both', folds:int=4):
-        self.model, self.metric, self.folds, self.name = model, pick(metric, ['MAE', 'PDS', 'both'], 'metric'), folds, model.name
+        self.model, self.metric, self.folds, self.name = model, pick(metric, ['MAE', 'PDS', 'both'], 'metric'), folds, f'{model.name} for {metric}'
 
     def learn(self, seen):
         self.fitted = copy(self.model).fit(seen, Split(seen.obs[TARGET], [], [])); fold, Y = folds_of(seen.n_obs, self.folds, 0), np.asarray(seen.X, np.float64)

@@ -21,7 +21,7 @@ from .attention import attention_kinds
 from .confidence import Conformal
 from .core import CONTEXT, TARGET, VCCError, np_rng, atomic_path, machine, peak_memory_gb, pick, pick_device
 from .curriculum import Phase, ProgressiveGeneTraining, guide, train_in_phases
-from .effect_models import Blend, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer, out_of_fold
+from .effect_models import Blend, Calibrated, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer, out_of_fold
 from .effects import NoChange, TrainingMean, NetworkEffects, read_effects, recovered, training_part
 from .evaluation import noise_ceiling, score_methods, seasons
 from .gene_kernels import gene_kernel, read_gene_table
@@ -90,6 +90,7 @@ class TrainingConfig:
     recompute:int = 0               # blocks computed again in the backward pass (gradient checkpointing)
     patience:int|None = None        # stop after so many epochs without a better one
     device:str = 'auto'             # 'auto', 'cpu', 'cuda' or 'mps'
+    amplitude_for:str|None = None   # 'MAE', 'PDS' or 'both': also predict by the kernel ridge (and the transfer) times the amplitude that scores best on training perturbations left out; None: not
     season:str = '2025'             # whose scores: '2025' or '2026' (needs counts)
     fast_scores:bool = False        # 2025: by `QuickScorer`, the same numbers sooner
     memory_gb:float|None = None     # GiB that training may take at its peak (of the GPU's, on a GPU); None: not limited
@@ -110,6 +111,7 @@ class TrainingConfig:
         if not 0 < self.test < 1 or not 0 <= self.valid < 1 or self.test + self.valid >= 1: raise VCCError(f'test={self.test} and valid={self.valid} must be shares that leave something to train on')
         if self.loss == 'energy' and (self.set_size, self.accumulate) != (1, 1): raise VCCError(f"loss='energy' compares whole groups of single cells, and clashes with set_size={self.set_size} and accumulate={self.accumulate}: use 1 and 1")
         if self.new_rows == 'neighbours' and self.attention_type not in ('sparse', 'local'): raise VCCError(f"new_rows='neighbours' needs to know who they are, and attention_type={self.attention_type!r} has no network: use 'sparse' or 'local'")
+        if self.amplitude_for is not None: pick(self.amplitude_for, ('MAE', 'PDS', 'both'), 'amplitude_for')
         if self.neighbours == 2: raise VCCError('neighbours=2 leaves no room beside the gene itself and a hub: use 3 or more, or 1 for no attention')
         if self.elsewhere == 'contexts' and self.context is None: raise VCCError("elsewhere='contexts' needs to know which context is to be predicted: name it (context=)")
 
@@ -347,7 +349,8 @@ def methods(self:ScaledTrainingPipeline, targets=()) -> dict:
     fx = self.screen.effects(split.rows(self.screen, 'train', 'valid')); known = fx[fx.obs[TARGET].isin(split.train).to_numpy()].copy()
     kernel = self.kernel().on(list(dict.fromkeys([*self.screen.targets, *targets]))); closed = self.closed_forms(kernel)
     bounded = lambda m: Conformal(m) if len(split.train) >= 10 else m
-    fitted = {m.name: m.fit(fx, split) for m in [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in closed]]}
+    loud = [OwnTranscript(Calibrated(m, self.config.amplitude_for), control) for m in closed] if self.config.amplitude_for else []
+    fitted = {m.name: m.fit(fx, split) for m in [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in closed], *loud]}
     network = NetworkEffects(self.model, self.genes, self.priors_of, base=fitted[closed[-1].name] if self.config.residual else None).fit(known, split, control)
     blend = Blend([SharedResponse(), NearestGenes(kernel), *closed], ready=[network] if split.valid else [], belief=20, seed=self.config.seed)
     return fitted | dict(network=network, blend=OwnTranscript(blend, control).fit(fx, split))
@@ -376,7 +379,7 @@ def base_effects(self:ScaledTrainingPipeline) -> pd.DataFrame:      # targets x 
 def predict_effects(self:ScaledTrainingPipeline,
     targets,                # gene symbols, measured or not
     *,
-    method:str='blend',     # 'no change', 'training mean', 'kernel ridge', 'network', 'blend', or 'transfer' where there is an elsewhere
+    method:str='blend',     # 'no change', 'training mean', 'kernel ridge', 'network', 'blend'; 'transfer' where there is an elsewhere; 'kernel ridge for PDS' and such, with amplitude_for
 ) -> ad.AnnData:            # Effects on all genes of the screen; obs['known']: is there any annotation? Without, hardly more than the mean response can be said
     "The predicted effects of knocking down `targets`. `VCCError` for a method that the run does not have."
     targets = list(dict.fromkeys(targets)); methods = self.methods(targets)
@@ -392,6 +395,7 @@ def predict(self:ScaledTrainingPipeline):
     self.predictions = {name: m.predict(list(self.split.test)) for name, m in self.models.items()}
     kept = self.predictions['blend'].copy(); kept.layers.update({m: e.X for m, e in self.predictions.items()})
     self.blend_weights = self.models['blend'].fitted.table(); kept.uns['weights'] = {k: float(v) for k, v in self.blend_weights.items()}
+    self.amplitudes = kept.uns['amplitudes'] = {k: m.fitted.amplitude for k, m in self.models.items() if isinstance(getattr(m, 'fitted', None), Calibrated)}
     with atomic_path(self.run_dir/'predicted_effects.h5ad') as p: kept.write_h5ad(p)
     self._write('recovered.csv', recovered(self.models['network'].rule, truth))
     bounds = {m: e.obs.mae_bound for m, e in self.predictions.items() if 'mae_bound' in e.obs}
@@ -423,6 +427,6 @@ def read(self:ScaledTrainingPipeline):
     self.model, about = load_checkpoint(self.run_dir/f'checkpoint_epoch_{self.history.best_epoch:04}.pt'); self.genes = about['genes']
     if self.config.attention_type in ('sparse', 'local'): self.network(self.genes)
     kept = ad.read_h5ad(self.run_dir/'predicted_effects.h5ad'); self.scores = pd.read_csv(self.run_dir/'scores.csv')
-    self.blend_weights = pd.Series(kept.uns['weights'])
+    self.blend_weights, self.amplitudes = pd.Series(kept.uns['weights']), kept.uns['amplitudes']
     self.predictions = {m: ad.AnnData(kept.layers[m], obs=kept.obs, var=kept.var, uns=dict(method=m)) for m in dict.fromkeys(self.scores.method) if m in kept.layers}
     return self

@@ -98,6 +98,7 @@ def method_section(run):
     weights = run.blend_weights; bounds = pd.read_csv(run.run_dir/'bounds.csv')
     yield ('## Methods\n\n**no change**: the controls; **training mean**: the mean effect of the training perturbations; **kernel ridge**: a closed form on gene annotations; **network**: what this run trained' + (f', added to the {base_of(run)}' if base_of(run) else '') + ('; **transfer**: the same perturbation measured elsewhere' if 'transfer' in weights else '') +
            '; **blend**: these together, with weights learned in inner folds of the training perturbations and, for the network (its share of the result), on the validation perturbations. Of all but the network and the baselines, a target\'s own transcript follows a rule of its own.\n\n' + markdown_table(weights.sort_values(ascending=False, kind='stable').rename_axis('method').to_frame('weight in the blend')))
+    for m, a in run.amplitudes.items(): yield f'The {m} is that method times {a:g}, which scored best on training perturbations left out.'
     for m, b in bounds.groupby('method'): yield f'The {m} states a bound of its mean absolute error that should hold with chance 90% for each perturbation; it held for {(b.error <= b.bound).sum()} of {len(b)} held-out ones (`bounds.csv`).'
 
 def ablation_section(table):
