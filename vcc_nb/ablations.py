@@ -15,7 +15,8 @@ from .core import VCCError, atomic_path, pick
 from .pipeline import ScaledTrainingPipeline
 
 # %% ../nbs/82_ablations.ipynb #9f7dd0c8
-ablations = {'without attention': dict(attention_type='sparse', neighbours=1), 'without curriculum': dict(strategy='standard'), 'without priors': dict(priors=False), 'highly variable genes': dict(selection='variable'),
+ablations = {'without attention': dict(attention_type='sparse', neighbours=1), 'without curriculum': dict(strategy='standard'),
+    'without priors': dict(priors=False), 'highly variable genes': dict(selection='variable'),
              'network alone': dict(residual=False)}
 
 def ablate(
@@ -31,7 +32,9 @@ def ablate(
     if not run.finished(): raise VCCError(f'the run in {str(run_dir)!r} has not ended; go on with it: vcc_nb train --resume {run_dir}')
     has = {n: any(getattr(c, k) != v for k, v in change.items()) for n, change in ablations.items()}
     for n in names or ():
-        if not has[pick(n, has, 'ablation')]: raise VCCError(f'the run is {n!r} as it is ({", ".join(f"{k}={v!r}" for k, v in ablations[n].items())}); nothing is to be taken away')
+        if not has[pick(n, has, 'ablation')]:
+            raise VCCError(f'the run is {n!r} as it is ({", ".join(f"{k}={v!r}" for k, v in ablations[n].items())}); nothing is to be '
+                f'taken away')
     changes = {'full': {}} | {n: ablations[n] for n in (names or [n for n in has if has[n]])}
     parts = {(n, seed): _scores(run, n, change, seed) for seed in range(c.seed, c.seed + seeds) for n, change in changes.items()}
     table = pd.concat(parts, names=['variant', 'seed']).reset_index(['variant', 'seed'])
@@ -46,6 +49,7 @@ def _scores(run, name, change, seed):
     config = replace(run.config, **change, seed=seed, split=str(run.run_dir/'split.json'), output_dir=str(folder))
     if not (folder/'training_report.md').exists():
         options = dict(adata=run.adata, progress=run.progress)
-        (ScaledTrainingPipeline.resume(folder, **options) if (folder/'training_config.json').exists() else ScaledTrainingPipeline(config, **options)).run()
+        (ScaledTrainingPipeline.resume(folder, **options) if (folder/'training_config.json').exists()
+            else ScaledTrainingPipeline(config, **options)).run()
     scores = pd.read_csv(folder/'scores.csv')
     return scores[scores.method.isin(['network', 'blend'])]

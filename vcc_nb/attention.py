@@ -51,18 +51,23 @@ class Graph(nn.Module):
     ):
         super().__init__()
         edges = sp.csr_matrix(edges); n = edges.shape[0]
-        if edges.shape[0] != edges.shape[1]: raise VCCError(f'edges are {edges.shape[0]:,} x {edges.shape[1]:,}; they must be genes x genes')
+        if edges.shape[0] != edges.shape[1]:
+            raise VCCError(f'edges are {edges.shape[0]:,} x {edges.shape[1]:,}; they must be genes x genes')
         order = np.arange(n) if order is None else np.asarray(order)
         if not np.array_equal(np.sort(order), np.arange(n)): raise VCCError(f'order must hold each position from 0 to {n-1:,} once')
         edges = sp.csr_matrix((edges[order][:, order] != 0)); edges.sort_indices()
-        for name, a in dict(order=order.astype(np.int64), indptr=edges.indptr.astype(np.int32), indices=edges.indices.astype(np.int32)).items(): self.register_buffer(name, torch.as_tensor(a))
+        for name, a in dict(order=order.astype(np.int64), indptr=edges.indptr.astype(np.int32),
+            indices=edges.indices.astype(np.int32)).items():
+            self.register_buffer(name, torch.as_tensor(a))
 
     def __len__(self): return len(self.order)
-    def extra_repr(self): return f'{len(self):,} genes, {len(self.indices):,} edges ({len(self.indices)/max(len(self), 1)**2:.2%} of all pairs)'
+    def extra_repr(self):
+        return f'{len(self):,} genes, {len(self.indices):,} edges ({len(self.indices)/max(len(self), 1)**2:.2%} of all pairs)'
 
     def rows(self):
         "(E,) the reader of each edge."
-        return torch.repeat_interleave(torch.arange(len(self), device=self.indptr.device), self.indptr.diff().long(), output_size=len(self.indices))
+        return torch.repeat_interleave(torch.arange(len(self), device=self.indptr.device), self.indptr.diff().long(),
+            output_size=len(self.indices))
 
     def may_read(self, target_B):
         "(B, G, G) who may read whom, dense: for small examples."
@@ -92,7 +97,8 @@ def _by_edges(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph):
     t_B = target_B.clamp(min=0); k_BHD, v_BHD = (x[torch.arange(B, device=x.device), :, t_B] for x in (k_BHGD, v_BHGD))
     known_BG = torch.zeros(B, G, device=q_BHGD.device).index_add(1, rows, (cols == target_B[:, None]).float()) > 0
     shut_BG = known_BG | (target_B < 0)[:, None] | absent_BG.gather(1, t_B[:, None])
-    s_BHE = (q_BHGD.index_select(2, rows)*k_BHGD.index_select(2, cols)).sum(-1).masked_fill(absent_BG[:, None, cols], float('-inf'))/math.sqrt(D)
+    s_BHE = (q_BHGD.index_select(2, rows)*k_BHGD.index_select(2, cols)).sum(-1).masked_fill(absent_BG[:, None, cols],
+        float('-inf'))/math.sqrt(D)
     s_BHG = (q_BHGD*k_BHD[:, :, None]).sum(-1).masked_fill(shut_BG[:, None], float('-inf'))/math.sqrt(D)
     top_BHG = s_BHG.detach().scatter_reduce(2, rows.expand(B, H, -1), s_BHE.detach(), 'amax').clamp(min=torch.finfo(q_BHGD.dtype).min)
     p_BHE, p_BHG = (s_BHE - top_BHG.index_select(2, rows)).exp(), (s_BHG - top_BHG).exp()
@@ -163,13 +169,15 @@ def _shapes(q, k, v, indptr, indices, absent, target):
     return q.new_empty(v.shape), q.new_empty(*q.shape[:2], len(indices) + q.shape[2])
 
 @torch.library.custom_op('vcc_nb::sparse_attention', mutates_args=(), device_types='cpu')
-def _attend(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor, target:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _attend(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor,
+    target:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     out = _shapes(q, k, v, indptr, indices, absent, target)
     _each_head(_forward, (q, k, v), (indptr, indices, absent, target), out)
     return out
 
 @torch.library.custom_op('vcc_nb::sparse_attention_backward', mutates_args=(), device_types='cpu')
-def _attend_backward(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor, target:torch.Tensor, weights:torch.Tensor,
+def _attend_backward(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor,
+    target:torch.Tensor, weights:torch.Tensor,
                      d_out:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     grads = tuple(torch.empty_like(x) for x in (q, k, v))
     _each_head(_backward, (q, k, v), (indptr, indices, absent, target), (weights, d_out, *grads))
@@ -185,7 +193,8 @@ def sparse_attention(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, grap
     "Every gene reads its neighbours in `graph` and the perturbed gene, exactly. Arguments as for `full_attention`, tokens in the graph's order. Raises `VCCError` without a graph that fits."
     B, _, G, _ = q_BHGD.shape
     if graph is None: raise VCCError("attention_type='sparse' needs a graph: make one with networks.gene_network, or random_graph")
-    if len(graph) != G: raise VCCError(f'the graph has {len(graph):,} genes, the tokens are {G:,}; make the graph for the genes of the model')
+    if len(graph) != G:
+        raise VCCError(f'the graph has {len(graph):,} genes, the tokens are {G:,}; make the graph for the genes of the model')
     if absent_BG is None: absent_BG = torch.zeros(B, G, dtype=torch.bool, device=q_BHGD.device)
     if target_B is None: target_B = torch.full((B,), -1, device=q_BHGD.device)
     path = attention_path('sparse', q_BHGD.device)[0]
@@ -256,10 +265,14 @@ def attention_path(
     "Which code serves this kind on this device, and why."
     pick(attention_type, attention_kinds, 'attention_type'); device = torch.device(device).type
     if attention_type == 'linear': return 'matmul', 'two matrix products per head, on any device'
-    if attention_type in ('full', 'local'): return 'sdpa', f"torch's fused kernel{' on blocks' if attention_type == 'local' else ''}, on any device"
-    size = '' if graph is None else f'; {graph.extra_repr()}' + (', so full attention would cost no more' if len(graph.indices) > .1*len(graph)**2 else '')
-    if device in ('cpu', 'meta'): return 'rows', f'own kernel over the rows of the network: exact, memory of the tokens and one number per edge and head{size}'
-    if device == 'cuda' and find_spec('triton'): return 'triton', f'own kernel in Triton over the rows of the network: exact, memory of the tokens{size}'
+    if attention_type in ('full', 'local'):
+        return 'sdpa', f"torch's fused kernel{' on blocks' if attention_type == 'local' else ''}, on any device"
+    size = ('' if graph is None else f'; {graph.extra_repr()}' +
+        (', so full attention would cost no more' if len(graph.indices) > .1*len(graph)**2 else ''))
+    if device in ('cpu', 'meta'):
+        return 'rows', f'own kernel over the rows of the network: exact, memory of the tokens and one number per edge and head{size}'
+    if device == 'cuda' and find_spec('triton'):
+        return 'triton', f'own kernel in Triton over the rows of the network: exact, memory of the tokens{size}'
     return 'edges', f"no own kernel on {device}{' without triton' if device == 'cuda' else ''}: keys and values of all edges are gathered, exact but hungry{size}"
 
 # %% ../nbs/30_attention.ipynb #fe7e14fa
@@ -278,5 +291,7 @@ def attention_weights(
     if absent_BG is not None: may_BG &= ~absent_BG
     q_BHD = q_BHGD[:, :, reader]
     if attention_type == 'linear': w = torch.einsum('bhd,bhgd->bhg', F.elu(q_BHD) + 1, F.elu(k_BHGD) + 1)*may_BG[:, None]
-    else: w = (torch.einsum('bhd,bhgd->bhg', q_BHD, k_BHGD)/math.sqrt(D)).masked_fill(~may_BG[:, None], torch.finfo(q_BHGD.dtype).min).softmax(-1)*may_BG[:, None]
+    else:
+        w = (torch.einsum('bhd,bhgd->bhg', q_BHD, k_BHGD)/math.sqrt(D)).masked_fill(~may_BG[:, None],
+            torch.finfo(q_BHGD.dtype).min).softmax(-1)*may_BG[:, None]
     return w/(w.sum(-1, keepdim=True) + (w.sum(-1, keepdim=True) == 0))

@@ -79,7 +79,8 @@ def _write_cells(folder, screen, rows, genes):
             b = b[rows[i:i+b.shape[0]]][:, cols]
             b.data.tofile(data); b.indices.astype(dtype).tofile(indices); lengths.append(np.diff(b.indptr))
     ends = np.cumsum(np.concatenate(lengths), dtype=np.int64); ends.tofile(folder/'indptr')
-    (folder/'about.json').write_text(json.dumps(dict(cells=int(rows.sum()), genes=len(genes), values=int(ends[-1]), indices=dtype.name, source=screen.source)))
+    (folder/'about.json').write_text(json.dumps(dict(cells=int(rows.sum()), genes=len(genes), values=int(ends[-1]), indices=dtype.name,
+        source=screen.source)))
     for part in folder.iterdir():
         with open(part, 'rb+') as f: os.fsync(f.fileno())
 
@@ -98,7 +99,8 @@ def disk_cells(
             try: _write_cells(beside, screen, rows, genes); beside.rename(folder)
             finally: shutil.rmtree(beside, ignore_errors=True)
         except OSError as e:
-            if not folder.exists(): raise VCCError(f'cannot write cells to {str(cache)!r} ({e.strerror or e}); choose another folder with cache=') from None
+            if not folder.exists():
+                raise VCCError(f'cannot write cells to {str(cache)!r} ({e.strerror or e}); choose another folder with cache=') from None
     return _map_cells(folder)
 
 # %% ../nbs/40_batches.ipynb #db3b4a47
@@ -108,7 +110,8 @@ def _map_cells(folder):
         parts = dict(data=('float32', about['values']), indices=(about['indices'], about['values']), indptr=('int64', about['cells'] + 1))
         for k, (dtype, n) in parts.items():
             if (size := os.path.getsize(folder/k)) != n*np.dtype(dtype).itemsize: raise ValueError(f'{k} has {size:,} bytes')
-    except (OSError, ValueError, KeyError) as e: raise VCCError(f'{str(folder)!r} is damaged ({e}); remove it, and it is written again') from None
+    except (OSError, ValueError, KeyError) as e:
+        raise VCCError(f'{str(folder)!r} is damaged ({e}); remove it, and it is written again') from None
     read = {k: np.asarray(np.memmap(folder/k, dtype, 'r')) if n else np.zeros(0, dtype) for k, (dtype, n) in parts.items()}
     return SimpleNamespace(**read, shape=(about['cells'], about['genes']), folder=folder)
 
@@ -135,17 +138,22 @@ class PseudobulkBatches:
     ):
         self.targets, self.genes, self.seed = list(targets), list(genes), seed
         self.batch_size, self.set_size, self.per_target, self.together, self.prefetch = batch_size, set_size, per_target, together, prefetch
-        if per_target % together or batch_size % together: raise VCCError(f'together={together} must divide per_target={per_target} and batch_size={batch_size}; change one of them')
-        if pick(source, ('memory', 'disk'), 'source') == 'memory' and cache is not None: raise VCCError("cache= is where source='disk' keeps its cells; pass source='disk', too, or no cache")
-        if contexts is not None and len(set(contexts)) < len(contexts): raise VCCError(f'contexts={list(contexts)} names one twice; name each once, in the order of its number')
+        if per_target % together or batch_size % together:
+            raise VCCError(f'together={together} must divide per_target={per_target} and batch_size={batch_size}; change one of them')
+        if pick(source, ('memory', 'disk'), 'source') == 'memory' and cache is not None:
+            raise VCCError("cache= is where source='disk' keeps its cells; pass source='disk', too, or no cache")
+        if contexts is not None and len(set(contexts)) < len(contexts):
+            raise VCCError(f'contexts={list(contexts)} names one twice; name each once, in the order of its number')
         self.epoch, self.given, self.going_on, self.cells_seen = 0, 0, False, 0
         rows = self._find_units(screen, None if pairs is None else {tuple(p) for p in pairs})
-        if source == 'disk' and cache is None: self.folder = tempfile.TemporaryDirectory(prefix='vcc_nb-', ignore_cleanup_errors=True); cache = self.folder.name
+        if source == 'disk' and cache is None:
+            self.folder = tempfile.TemporaryDirectory(prefix='vcc_nb-', ignore_cleanup_errors=True); cache = self.folder.name
         self.X = screen.lognorm(rows, self.genes) if source == 'memory' else disk_cells(screen, rows, self.genes, cache)
         self.control_mean_CG = np.concatenate([set_means(self.X, c[None]) for c in self.controls])
         self.position = pd.Index(self.genes).get_indexer([t for t, _ in self.units])
         self.number = None if contexts is None or len(contexts) < 2 else pd.Index(list(contexts)).get_indexer([c for _, c in self.units])
-        self.features, self.base = (_rows_of(table, [t for t, _ in self.units], columns) for table, columns in ((features, None), (base, self.genes)))
+        self.features, self.base = (_rows_of(table, [t for t, _ in self.units], columns)
+            for table, columns in ((features, None), (base, self.genes)))
 
     def __len__(self): return -(-len(self.units)*self.per_target//self.batch_size)
 
@@ -153,15 +161,18 @@ class PseudobulkBatches:
 def _rows_of(table, targets, columns=None):
     "(targets, columns) of a table as float32; None of none. `VCCError` for a target it does not have."
     if table is None: return None
-    if lacks := [t for t in targets if t not in table.index]: raise VCCError(f'the table has no row of target {lacks[0]!r} ({len(lacks)} such targets); make it for all of them')
+    if lacks := [t for t in targets if t not in table.index]:
+        raise VCCError(f'the table has no row of target {lacks[0]!r} ({len(lacks)} such targets); make it for all of them')
     return torch.tensor((table if columns is None else table[columns]).loc[targets].to_numpy(np.float32))
 
 # %% ../nbs/40_batches.ipynb #ae51a05b
 @patch
 def _find_units(self:PseudobulkBatches, screen, pairs):
     "Set units, the rows of each and of the controls of each context (numbered among the rows wanted); the mask of the rows wanted."
-    groups = pd.MultiIndex.from_arrays([screen.labels, screen.contexts]); have = groups.unique(); labels, contexts = (sorted(set(have.get_level_values(i))) for i in (0, 1))
-    if absent := [t for t in self.targets if t not in labels]: raise VCCError(f'no cells of target {absent[0]!r} in the screen; leave it out of the batches')
+    groups = pd.MultiIndex.from_arrays([screen.labels, screen.contexts]); have = groups.unique()
+    labels, contexts = (sorted(set(have.get_level_values(i))) for i in (0, 1))
+    if absent := [t for t in self.targets if t not in labels]:
+        raise VCCError(f'no cells of target {absent[0]!r} in the screen; leave it out of the batches')
     for t, c in pairs or (): pick(t, self.targets, 'target of a pair'); pick(c, contexts, 'context of a pair')
     at = pd.MultiIndex.from_product([self.targets, contexts])
     self.units = [u for u in at[have.get_indexer(at) >= 0] if pairs is None or u in pairs]
@@ -169,7 +180,9 @@ def _find_units(self:PseudobulkBatches, screen, pairs):
     names = sorted({c for _, c in self.units}); self.context = np.array([names.index(c) for _, c in self.units])
     code = pd.MultiIndex.from_tuples([*self.units, *((screen.control, c) for c in names)]).get_indexer(groups); rows = code >= 0
     n = np.bincount(code[rows], minlength=len(self.units) + len(names))
-    if (n == 0).any(): raise VCCError(f'no control cells in context {names[int(np.argmin(n[len(self.units):]))]!r}; effects need controls in every context: drop it or add controls')
+    if (n == 0).any():
+        raise VCCError(f'no control cells in context {names[int(np.argmin(n[len(self.units):]))]!r}; effects need controls in every '
+            f'context: drop it or add controls')
     cells = np.split(np.argsort(code[rows], kind='stable'), np.cumsum(n)[:-1])
     self.cells, self.controls = cells[:len(self.units)], cells[len(self.units):]
     return rows
@@ -189,7 +202,8 @@ def plan(self:PseudobulkBatches, epoch:int):
 def batch(self:PseudobulkBatches, which, controls, cells) -> Batch:
     "The batch that `plan` describes."
     change, at = set_means(self.X, cells) - self.control_mean_CG[self.context[which]], torch.from_numpy(which)
-    return Batch(torch.from_numpy(set_means(self.X, controls)), torch.from_numpy(change), torch.from_numpy(self.position[which]), self.features[at], [self.units[u][0] for u in which],
+    return Batch(torch.from_numpy(set_means(self.X, controls)), torch.from_numpy(change), torch.from_numpy(self.position[which]),
+        self.features[at], [self.units[u][0] for u in which],
                  None if self.number is None else torch.from_numpy(self.number[which]), None if self.base is None else self.base[at])
 
 # %% ../nbs/40_batches.ipynb #1f9dd9f4
@@ -216,7 +230,8 @@ def __iter__(self:PseudobulkBatches):
 
 # %% ../nbs/40_batches.ipynb #3d6b4b07
 @patch
-def _kind(self:PseudobulkBatches): return {k: getattr(self, k) for k in ('seed', 'batch_size', 'set_size', 'per_target', 'together')} | dict(units=len(self.units))
+def _kind(self:PseudobulkBatches):
+    return {k: getattr(self, k) for k in ('seed', 'batch_size', 'set_size', 'per_target', 'together')} | dict(units=len(self.units))
 
 @patch
 def state(self:PseudobulkBatches) -> dict:
@@ -226,7 +241,9 @@ def state(self:PseudobulkBatches) -> dict:
 @patch
 def load_state(self:PseudobulkBatches, state:dict):
     "Go to where `state` was: the next loop gives what was left of its epoch. `VCCError` if these are other batches."
-    if other := [k for k, v in self._kind().items() if state.get(k) != v]: raise VCCError(f'the position is of other batches: {other[0]}={state.get(other[0])!r}, here {self._kind()[other[0]]!r}; make them with the same settings')
+    if other := [k for k, v in self._kind().items() if state.get(k) != v]:
+        raise VCCError(f'the position is of other batches: {other[0]}={state.get(other[0])!r}, here {self._kind()[other[0]]!r}; make them '
+            f'with the same settings')
     self.epoch, self.given, self.going_on = state['epoch'], state['given'], state['given'] > 0
 
 # %% ../nbs/40_batches.ipynb #b47fd3d9
@@ -241,10 +258,13 @@ def effects_batch(
 ) -> Batch:
     "Effects as they are in one batch. `VCCError` for a target or a gene that is not there."
     names, targets, genes = effects.obs[TARGET].astype(str).tolist(), list(targets), list(genes); at = effects.var_names.get_indexer(genes)
-    if (at < 0).any(): raise VCCError(f'the effects have no gene {genes[int(np.argmax(at < 0))]!r} ({(at < 0).sum():,} such); choose from effects.var_names')
+    if (at < 0).any():
+        raise VCCError(f'the effects have no gene {genes[int(np.argmax(at < 0))]!r} ({(at < 0).sum():,} such); choose from '
+            f'effects.var_names')
     rows = [names.index(t) if t in names else pick(t, names, 'target of the effects') for t in targets]
     x = torch.zeros(len(genes)) if control is None else torch.tensor(np.asarray(control, np.float32)[at])
-    return Batch(x.expand(len(targets), -1), torch.tensor(np.asarray(effects.X[rows][:, at], np.float32)), torch.tensor(pd.Index(genes).get_indexer(targets)),
+    return Batch(x.expand(len(targets), -1), torch.tensor(np.asarray(effects.X[rows][:, at], np.float32)),
+        torch.tensor(pd.Index(genes).get_indexer(targets)),
                  _rows_of(features, targets), targets, base_BG=_rows_of(base, targets, genes))
 
 class EffectBatches(PseudobulkBatches):

@@ -26,36 +26,56 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog='vcc_nb', description='Choose genes, train, predict unseen knock-downs and score them.')
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
     _train_options(commands)
-    p = commands.add_parser('select', help='choose genes and say why', epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv', formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = commands.add_parser('select', help='choose genes and say why',
+        epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     add = _screen_options(p)
     add('--genes', type=int, dest='target_genes', metavar='N', default=3000, help='genes to select (default: 3000)')
     add('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all perturbations)')
     add('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
-    add('--out', metavar='FILE', default='selected_genes.csv', help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
+    add('--out', metavar='FILE', default='selected_genes.csv',
+        help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
     _estimate_options(commands); _run_options(commands)
     return top
 
 def _train_options(commands):
-    p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     add = _screen_options(p)
     add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
     add('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
-    add('--strategy', choices=('progressive', 'standard'), help='panels that grow in phases, or all selected genes at once (default: progressive)')
-    for flag, dest, kind, said in (('genes', 'target_genes', int, 'genes to select (default: 5000)'), ('epochs', None, int, 'passes over the training perturbations (default: 30)'), ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
-            ('learning-rate', None, float, 'highest learning rate (default: 0.001)'), ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'), ('layers', 'n_layers', int, 'blocks (default: 2)'),
-            ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'), ('set-size', None, int, 'cells in a pseudobulk (default: 64)'), ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
-            ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'), ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'), ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
-            ('dropout', None, float, 'share of values dropped in training (default: 0.1)'), ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'), ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
-            ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'), ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'), ('seed', None, int, 'of everything drawn (default: 0)')):
+    add('--strategy', choices=('progressive', 'standard'),
+        help='panels that grow in phases, or all selected genes at once (default: progressive)')
+    for flag, dest, kind, said in (('genes', 'target_genes', int, 'genes to select (default: 5000)'),
+        ('epochs', None, int, 'passes over the training perturbations (default: 30)'),
+        ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
+            ('learning-rate', None, float, 'highest learning rate (default: 0.001)'),
+            ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'),
+            ('layers', 'n_layers', int, 'blocks (default: 2)'),
+            ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'),
+            ('set-size', None, int, 'cells in a pseudobulk (default: 64)'),
+            ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
+            ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'),
+            ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'),
+            ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
+            ('dropout', None, float, 'share of values dropped in training (default: 0.1)'),
+            ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'),
+            ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
+            ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'),
+            ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'),
+            ('seed', None, int, 'of everything drawn (default: 0)')):
         add(f'--{flag}', type=kind, metavar='N' if kind is int else 'X', help=said, **dict(dest=dest) if dest else {})
     add('--attention', dest='attention_type', metavar='KIND', help='sparse, linear, local or full (default: sparse)')
-    add('--whole-change', dest='residual', action='store_const', const=False, help='the network learns the whole change, not what the kernel ridge leaves over')
+    add('--whole-change', dest='residual', action='store_const', const=False,
+        help='the network learns the whole change, not what the kernel ridge leaves over')
     add('--loss', metavar='NAME', help='mse, huber, weighted, weighted_huber or energy (default: mse)')
     add('--precision', metavar='NAME', help='float32, bf16, fp16 or auto (default: float32)')
     add('--context', metavar='NAME', help='learn this context of the screen (default: there is only one)')
-    add('--elsewhere', metavar='FILE', help="effects measured elsewhere, to transfer from: .h5ad, .csv or .parquet, or 'contexts' (default: none)")
+    add('--elsewhere', metavar='FILE',
+        help="effects measured elsewhere, to transfer from: .h5ad, .csv or .parquet, or 'contexts' (default: none)")
     add('--split', metavar='FILE', help='a split.json of an earlier run (default: a stratified split)')
-    add('--amplitude-for', metavar='SCORE', help='MAE, PDS or both: also predict at the amplitude that is best for it on training perturbations (default: not)')
+    add('--amplitude-for', metavar='SCORE',
+        help='MAE, PDS or both: also predict at the amplitude that is best for it on training perturbations (default: not)')
     add('--season', choices=('2025', '2026'), help='whose scores (default: 2025)')
     add('--fast-scores', action='store_true', default=None, help='2025: the same numbers by the fast path')
     add('--device', help='auto, cpu, cuda or mps (default: auto)')
@@ -69,7 +89,8 @@ def _screen_options(p):
     add('--data', help="path of an .h5ad screen, or 'papalexi' or 'vcc_h1_sample', which come with the package")
     add('--target-key', metavar='COLUMN', help='obs column that names the perturbed gene (default: found, and said)')
     add('--control', metavar='LABEL', help='label of the control cells in that column (default: found, and said)')
-    add('--context-key', metavar='COLUMN', type=lambda s: False if s == 'none' else s, help="obs column of cell type or line, or 'none' (default: found, and said)")
+    add('--context-key', metavar='COLUMN', type=lambda s: False if s == 'none' else s,
+        help="obs column of cell type or line, or 'none' (default: found, and said)")
     add('--layer', metavar='NAME', help='layer with the values (default: X)')
     add('--backed', action='store_true', default=None, help='leave the matrix on disk: for files larger than memory')
     return add
@@ -77,21 +98,45 @@ def _screen_options(p):
 # %% ../nbs/90_cli.ipynb #6cda96dd
 def _run_options(commands):
     "Add `predict`, `evaluate`, `report` and `submit` to the commands."
-    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter); method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
-    p = commands.add_parser('predict', help='effects of knocking down any genes, by a finished run', epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad', **raw); add = p.add_argument
-    add('run', metavar='RUN', help='the directory of a finished run'); add('--targets', required=True, metavar='A,B|FILE', help='gene symbols, or a CSV with a column target_gene')
-    add('--method', help=method); add('--out', default='effects.h5ad', metavar='FILE', help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)'); add('--data', help='the screen, where the run was given it in memory')
-    p = commands.add_parser('evaluate', help='official scores of predicted cells', epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv', **raw); add = p.add_argument
-    add('pred', metavar='PRED', help='.h5ad of predicted cells and the controls'); add('real', metavar='REAL', help='.h5ad of measured cells and the same controls'); add('--season', choices=('2025', '2026'), default='2025', help='2025: log-normalised values; 2026: counts (default: 2025)')
-    add('--target-key', metavar='COLUMN', help='obs column of the perturbed gene (default: target_gene)'); add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)'); add('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
-    add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
-    p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for', epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **raw); add = p.add_argument
-    add('run', metavar='RUN', help='the directory of a finished run'); add('--ablate', action='append', metavar='NAME', help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly variable genes', 'network alone', or 'all'"); add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
+    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+    method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+    p = commands.add_parser('predict', help='effects of knocking down any genes, by a finished run',
+        epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad', **raw); add = p.add_argument
+    add('run', metavar='RUN', help='the directory of a finished run')
+    add('--targets', required=True, metavar='A,B|FILE', help='gene symbols, or a CSV with a column target_gene')
+    add('--method', help=method)
+    add('--out', default='effects.h5ad', metavar='FILE', help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)')
     add('--data', help='the screen, where the run was given it in memory')
-    p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs', epilog='examples:\n  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run\n  vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **raw); add = p.add_argument
-    add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context'); add('--season', choices=('2025', '2026'), required=True, help='whose rules'); add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
-    add('--controls', metavar='FILE', help="the season's control cells on all its genes (default: the screen of the run)"); add('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)'); add('--method', help=method)
-    add('--cells', dest='n_cells', type=int, metavar='N', help='of each target (default: what the season asks for)'); add('--control-cells', dest='n_controls', type=int, metavar='N', help='control cells in the file (default: all)'); add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
+    p = commands.add_parser('evaluate', help='official scores of predicted cells',
+        epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv', **raw); add = p.add_argument
+    add('pred', metavar='PRED', help='.h5ad of predicted cells and the controls')
+    add('real', metavar='REAL', help='.h5ad of measured cells and the same controls')
+    add('--season', choices=('2025', '2026'), default='2025', help='2025: log-normalised values; 2026: counts (default: 2025)')
+    add('--target-key', metavar='COLUMN', help='obs column of the perturbed gene (default: target_gene)')
+    add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)')
+    add('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
+    add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
+    p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for',
+        epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **raw)
+    add = p.add_argument
+    add('run', metavar='RUN', help='the directory of a finished run')
+    add('--ablate', action='append', metavar='NAME',
+        help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly variable genes', 'network "
+        "alone', or 'all'")
+    add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
+    add('--data', help='the screen, where the run was given it in memory')
+    p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs',
+        epilog='examples:\n  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run\n  vcc_nb submit '
+        'training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **raw)
+    add = p.add_argument
+    add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context')
+    add('--season', choices=('2025', '2026'), required=True, help='whose rules')
+    add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
+    add('--controls', metavar='FILE', help="the season's control cells on all its genes (default: the screen of the run)")
+    add('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)'); add('--method', help=method)
+    add('--cells', dest='n_cells', type=int, metavar='N', help='of each target (default: what the season asks for)')
+    add('--control-cells', dest='n_controls', type=int, metavar='N', help='control cells in the file (default: all)')
+    add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
     add('--dry-run', action='store_true', help='only say what it would take: cells, disk, memory')
 
 def _targets(words): from pathlib import Path; return words if Path(words).is_file() else words.split(',')
@@ -108,7 +153,8 @@ def _predict(run, targets, out, data=None, **options):
     e = _finished(run, data).predict_effects(_names(_targets(targets), rules['2025']), **options)
     with atomic_path(out) as p: e.write_h5ad(p) if p.suffix == '.h5ad' else e.to_df().to_csv(p)
     unknown = e.obs_names[~e.obs.known].tolist()
-    print(f'{e.n_obs} targets x {e.n_vars:,} genes: {out}' + (f'\nWithout any annotation, so hardly more than the mean response: {", ".join(unknown)}' if unknown else ''))
+    print(f'{e.n_obs} targets x {e.n_vars:,} genes: {out}' + (f'\nWithout any annotation, so hardly more than the mean response: '
+        f'{", ".join(unknown)}' if unknown else ''))
 
 def _evaluate(pred, real, season, out=None, **options):
     import anndata as ad
@@ -121,7 +167,8 @@ def _evaluate(pred, real, season, out=None, **options):
     except OSError as e: raise VCCError(f'a file cannot be read: {e}') from None
     if out:
         with atomic_path(out) as p: scores.to_csv(p)
-    print(f'{markdown_table(scores.mean(numeric_only=True).rename_axis("score").to_frame(f"mean over {len(scores)} perturbations"), 4)}' + (f'\n\nA row a perturbation: {out}' if out else ''))
+    print(f'{markdown_table(scores.mean(numeric_only=True).rename_axis("score").to_frame(f"mean over {len(scores)} perturbations"), 4)}' +
+        (f'\n\nA row a perturbation: {out}' if out else ''))
 
 def _report(run, seeds, ablate=None, data=None):
     if ablate:
@@ -140,41 +187,53 @@ def _estimate_options(top):
     "Add `estimate` and `compare` to the commands."
     raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
     p = top.add_parser('estimate', help='the memory of a training step, before anything is allocated', **raw,
-        epilog='example:\n  vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4\nexit status: 0; 1 if it does not fit into --memory-gb; 2 for a wrong argument')
+        epilog='example:\n  vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4\nexit status: 0; 1 if it '
+        'does not fit into --memory-gb; 2 for a wrong argument')
     add = p.add_argument
-    for flag, kind, default, unit in (('genes', int, 5000, 'genes (tokens)'), ('embed-dim', int, 128, 'width of a gene token'), ('heads', int, 4, 'attention heads'), ('layers', int, 2, 'blocks'), ('features', int, 32, 'length of the prior-knowledge vector'),
-                                      ('batch-size', int, 64, 'pseudobulks in a batch'), ('recompute', int, 0, 'blocks computed again in the backward pass'), ('data-gb', float, 0., 'GiB of cells kept in memory')):
+    for flag, kind, default, unit in (('genes', int, 5000, 'genes (tokens)'), ('embed-dim', int, 128, 'width of a gene token'),
+        ('heads', int, 4, 'attention heads'), ('layers', int, 2, 'blocks'), ('features', int, 32, 'length of the prior-knowledge vector'),
+                                      ('batch-size', int, 64, 'pseudobulks in a batch'),
+                                      ('recompute', int, 0, 'blocks computed again in the backward pass'),
+                                      ('data-gb', float, 0., 'GiB of cells kept in memory')):
         add(f'--{flag}', type=kind, default=default, metavar='N' if kind is int else 'GIB', help=f'{unit} (default: {default})')
     add('--attention', default='sparse', help='sparse, linear, local or full (default: sparse)')
     add('--precision', default='float32', help='of matrix products: float32, bf16 or fp16 (default: float32)')
     add('--device', default='cpu', help='cpu or cuda: whose memory (default: cpu)')
     add('--memory-gb', type=float, metavar='GIB', help='a budget: also say the largest batch that fits into it')
-    p = top.add_parser('compare', help='finished runs side by side, as Markdown', epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **raw)
-    p.add_argument('runs', nargs='+', metavar='RUN', help='a run directory'); p.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
+    p = top.add_parser('compare', help='finished runs side by side, as Markdown',
+        epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **raw)
+    p.add_argument('runs', nargs='+', metavar='RUN', help='a run directory')
+    p.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
 
 def _estimate(genes, embed_dim, heads, layers, features, batch_size, recompute, data_gb, attention, precision, device, memory_gb=None):
     from vcc_nb import memory as m
-    step = m.TrainingStep(sizes=dict(n_genes=genes, embed_dim=embed_dim, n_heads=heads, n_layers=layers, n_features=features, attention_type=attention), batch_size=batch_size, precision=precision, recompute=recompute, device=device)
+    step = m.TrainingStep(sizes=dict(n_genes=genes, embed_dim=embed_dim, n_heads=heads, n_layers=layers, n_features=features,
+        attention_type=attention), batch_size=batch_size, precision=precision, recompute=recompute, device=device)
     e = m.estimate(step, data_gb=data_gb)
     print(_parts(e))
     if memory_gb is None: return
     try: fits = m.fit_batch(step, memory_gb, data_gb=data_gb, process_gb=e.parts['process']/2**30)
     except VCCError as refused: print(f'vcc_nb: {refused}', file=sys.stderr); sys.exit(1)
     print(f'largest batch within {memory_gb:g} GiB: {fits.batch_size}' + (' or more' if fits.batch_size == 1024 else ''))
-    if e.peak_gb > memory_gb: print(f'vcc_nb: a batch of {batch_size} needs {e.peak_gb:.2f} GiB, the budget is {memory_gb:g}; use --batch-size {fits.batch_size}', file=sys.stderr); sys.exit(1)
+    if e.peak_gb > memory_gb:
+        print(f'vcc_nb: a batch of {batch_size} needs {e.peak_gb:.2f} GiB, the budget is {memory_gb:g}; use --batch-size {fits.batch_size}',
+            file=sys.stderr); sys.exit(1)
 
-def _parts(e): return '\n'.join([f'{"part":<12}  GiB', *(f'{k:<12} {v:5.2f}' for k, v in e.grouped().items()), f'{"peak":<12} {e.peak_gb:5.2f}'])
+def _parts(e):
+    return '\n'.join([f'{"part":<12}  GiB', *(f'{k:<12} {v:5.2f}' for k, v in e.grouped().items()), f'{"peak":<12} {e.peak_gb:5.2f}'])
 
 def _dry_run(pipe):
     "Say what the run would take; status 1 if its budget does not hold it."
-    print(f'A batch of {pipe.estimate(check=False).step.batch_size} pseudobulks x {pipe.config.target_genes:,} genes, before the genes are chosen:\n{_parts(pipe.expected)}')
+    print(f'A batch of {pipe.estimate(check=False).step.batch_size} pseudobulks x {pipe.config.target_genes:,} genes, before the genes are '
+        f'chosen:\n{_parts(pipe.expected)}')
     try: pipe.check_memory()
     except VCCError as refused: print(f'vcc_nb: {refused}', file=sys.stderr); sys.exit(1)
 
 def _compare(runs, picture=None):
     from vcc_nb import report as p
     table = p.compare(*runs); differ = table.attrs['differ']
-    print(f'{p.markdown_table(table.T, 4)}\n\n' + (f'Settings that differ:\n\n{p.markdown_table(differ)}' if len(differ) else 'No setting differs.'))
+    print(f'{p.markdown_table(table.T, 4)}\n\n' + (f'Settings that differ:\n\n{p.markdown_table(differ)}' if len(differ)
+        else 'No setting differs.'))
     if picture:
         from vcc_nb.plots import plot_comparison
         plot_comparison(table).savefig(picture, dpi=110)
@@ -183,7 +242,9 @@ def _compare(runs, picture=None):
 def main(argv=None):
     "Run the command line; exits with 0, or 2 and one sentence."
     args = {k: v for k, v in vars(parser().parse_args(argv)).items() if v is not None}
-    try: dict(train=_train, select=_select, estimate=_estimate, compare=_compare, predict=_predict, evaluate=_evaluate, report=_report, submit=_submit)[args.pop('command')](**args)
+    try:
+        dict(train=_train, select=_select, estimate=_estimate, compare=_compare, predict=_predict, evaluate=_evaluate, report=_report,
+            submit=_submit)[args.pop('command')](**args)
     except VCCError as e: print(f'vcc_nb: {e}', file=sys.stderr); sys.exit(2)
 
 def _train(demo, dry_run, resume=None, **settings):
@@ -195,7 +256,9 @@ def _train(demo, dry_run, resume=None, **settings):
     if dry_run: return _dry_run(pipe)
     pipe.run()
     if not pipe.first: return
-    print(f'\nHeld-out perturbations: {", ".join(pipe.split.test)}\n\n{markdown_table(score_table(pipe.scores), 4)}\n\n{verdicts(pipe)}\nReport: {pipe.run_dir/"training_report.md"}')
+    print(f'\nHeld-out perturbations: '
+        f'{", ".join(pipe.split.test)}\n\n{markdown_table(score_table(pipe.scores), 4)}\n\n{verdicts(pipe)}\nReport: '
+        f'{pipe.run_dir/"training_report.md"}')
 
 def _select(target_genes, out, data=None, split=None, sets=None, **options):
     from vcc_nb import pipeline as p
@@ -204,4 +267,5 @@ def _select(target_genes, out, data=None, split=None, sets=None, **options):
     screen = p.open_data(data, **options); split = split and p.Split.load(split)
     selection = p.BiologicalGeneSelector(target_genes, add=sets).select(screen, split)
     selection.save(out)
-    print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; {selection.about["split"]}):\n\n{markdown_table(p.coverage(screen, selection, split))}\n\nGenes and reasons: {out}')
+    print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; '
+        f'{selection.about["split"]}):\n\n{markdown_table(p.coverage(screen, selection, split))}\n\nGenes and reasons: {out}')

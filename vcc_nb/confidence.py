@@ -23,7 +23,8 @@ def conformal_quantile(
     "The bound with that chance (split conformal prediction: Vovk et al. 2005; Lei et al. 2018). `VCCError` if there are too few errors."
     errors = np.sort(np.asarray(errors, float)); n = len(errors)
     if not 0 < coverage < 1: raise VCCError(f'coverage={coverage} is a chance between 0 and 1, such as 0.9')
-    if (k := int(np.ceil((n + 1)*coverage - 1e-9))) > n: raise VCCError(f'{n} training targets cannot support a coverage of {coverage:g}; ask for {n/(n + 1):.3f} or less')
+    if (k := int(np.ceil((n + 1)*coverage - 1e-9))) > n:
+        raise VCCError(f'{n} training targets cannot support a coverage of {coverage:g}; ask for {n/(n + 1):.3f} or less')
     return float(errors[k - 1])
 
 # %% ../nbs/53_confidence.ipynb #2093f2a7

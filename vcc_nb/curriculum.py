@@ -32,7 +32,8 @@ class Phase:
     batch_size:int|None = None
     learning_rate:float|None = None     # highest of the phase's cycle
 
-guide = (Phase(500, ('transcription factor', 'pluripotency', 'metabolism')), Phase(1200, ('cell cycle', 'regulator')), Phase(2500, (responsive,)), Phase(5000))
+guide = (Phase(500, ('transcription factor', 'pluripotency', 'metabolism')), Phase(1200, ('cell cycle', 'regulator')),
+    Phase(2500, (responsive,)), Phase(5000))
 
 @dataclass(frozen=True)
 class ProgressiveGeneTraining:
@@ -42,9 +43,11 @@ class ProgressiveGeneTraining:
     plan:tuple = guide                  # of `Phase`; sizes are scaled so that the last one has `final_target_genes`
 
     def __post_init__(self):
-        if self.final_target_genes > self.total_genes: raise VCCError(f'final_target_genes={self.final_target_genes:,} but total_genes={self.total_genes:,}; ask for at most that many')
+        if self.final_target_genes > self.total_genes:
+            raise VCCError(f'final_target_genes={self.final_target_genes:,} but total_genes={self.total_genes:,}; ask for at most that many')
         sizes = [p.n_genes for p in self.plan]
-        if not sizes or sizes[0] < 1 or any(b <= a for a, b in zip(sizes, sizes[1:])): raise VCCError(f'the phases have {sizes} genes; each must be larger than the one before')
+        if not sizes or sizes[0] < 1 or any(b <= a for a, b in zip(sizes, sizes[1:])):
+            raise VCCError(f'the phases have {sizes} genes; each must be larger than the one before')
 
 # %% ../nbs/42_curriculum.ipynb #7e271ce1
 @patch(as_prop=True)
@@ -60,7 +63,9 @@ def phases(self:ProgressiveGeneTraining):
 def epochs(self:ProgressiveGeneTraining, total:int):
     "`total` epochs dealt to the phases: first what a phase says itself, the rest evenly, the last ones getting what is left over."
     own = [p.epochs for p in self.phases]; n, rest = own.count(None), total - sum(e or 0 for e in own)
-    if rest < 0 or rest and not n: raise VCCError(f'the phases have {total - rest} epochs of their own, and epochs={total}; let a phase say None, or ask for {total - rest}')
+    if rest < 0 or rest and not n:
+        raise VCCError(f'the phases have {total - rest} epochs of their own, and epochs={total}; let a phase say None, or ask for '
+            f'{total - rest}')
     dealt = iter(rest//n + (i >= n - rest % n) for i in range(n))
     return [next(dealt) if e is None else e for e in own]
 
@@ -73,10 +78,12 @@ def phase_genes(
     table, panel, wanted, panels = selection.table, set(), set(), []
     reasons = table.reasons.str.split(';').map(set)
     for p in map(as_phase, phases):
-        if p.n_genes > len(table): raise VCCError(f'a phase of {p.n_genes:,} genes, but the selection has {len(table):,}; select more, or ask for fewer')
+        if p.n_genes > len(table):
+            raise VCCError(f'a phase of {p.n_genes:,} genes, but the selection has {len(table):,}; select more, or ask for fewer')
         wanted |= set(p.categories)
         late = (table.phase > 0)*[1 + (bool(p.categories) and not r & wanted) for r in reasons]        # 0: before everything, 1: has a category, 2: has none
-        panel = set(late.where(~late.index.isin(panel), -1).sort_values(kind='stable').index[:p.n_genes]); panels.append([g for g in table.index if g in panel])
+        panel = set(late.where(~late.index.isin(panel), -1).sort_values(kind='stable').index[:p.n_genes])
+        panels.append([g for g in table.index if g in panel])
     return panels
 
 def as_phase(phase): return phase if isinstance(phase, Phase) else Phase(phase)
@@ -88,7 +95,8 @@ def phase_table(
 ) -> pd.DataFrame:          # phase x reason: the share of the selection's genes with this reason that is in the panel
     "What each phase has of each category."
     reasons = selection.table.reasons.str.split(';').explode(); panels = phase_genes(selection, phases)
-    shares = pd.DataFrame({i: reasons[reasons.index.isin(set(p))].value_counts()/reasons.value_counts() for i, p in enumerate(panels, 1)}).T.fillna(0)
+    shares = pd.DataFrame({i: reasons[reasons.index.isin(set(p))].value_counts()/reasons.value_counts()
+        for i, p in enumerate(panels, 1)}).T.fillna(0)
     return shares.drop(columns='', errors='ignore').assign(genes=[len(p) for p in panels]).rename_axis(index='phase', columns=None)
 
 # %% ../nbs/42_curriculum.ipynb #936cac1f
@@ -130,15 +138,21 @@ def train_in_phases(
     history, previous = History(**state['earlier']) if state else History(), None
     for number, (p, e, genes) in enumerate(zip(phases, epochs, phase_genes(selection, phases), strict=True), 1):
         if not e or state and number < state['phase']: continue
-        if state and state['genes'] != genes: raise VCCError(f"the run to go on with had {len(state['genes']):,} genes in phase {number}, and these {len(genes):,} are others or in another order; resume with the selection it began with")
+        if state and state['genes'] != genes:
+            raise VCCError(f"the run to go on with had {len(state['genes']):,} genes in phase {number}, and these {len(genes):,} are "
+                f"others or in another order; resume with the selection it began with")
         network = network_of(genes) if network_of else None
         if state: pass
-        elif model is None: model = create_memory_efficient_model(len(genes), **model_sizes, network=network, n_features=features.shape[1], seed=seed)
+        elif model is None:
+            model = create_memory_efficient_model(len(genes), **model_sizes, network=network, n_features=features.shape[1], seed=seed)
         else: model = carry(model, previous, genes, network=network, new_rows=new_rows, seed=seed)
-        batches, valid = _examples(screen, split, genes, features, base, seed + number - 1, **batch_options | _said(batch_size=p.batch_size))
+        batches, valid = _examples(screen, split, genes, features, base, seed + number - 1,
+            **batch_options | _said(batch_size=p.batch_size))
         about = dict(phase=number, genes=genes, earlier=asdict(history))
-        options = train_options | _said(learning_rate=p.learning_rate, loss=loss_of and loss_of(genes), moments=carry_moments(history.moments, previous, genes) if carry_optimizer and history.moments else None)
-        part = train(model, batches, valid, epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1, labels=dict(phase=number, n_genes=len(genes)),
+        options = train_options | _said(learning_rate=p.learning_rate, loss=loss_of and loss_of(genes),
+            moments=carry_moments(history.moments, previous, genes) if carry_optimizer and history.moments else None)
+        part = train(model, batches, valid, epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1,
+            labels=dict(phase=number, n_genes=len(genes)),
                      save=save and (lambda model, state: save(model, state | about)), resume=state, **options)
         history, previous, state = _joined(history, part), genes, None
         if part.stopped: break
@@ -146,7 +160,9 @@ def train_in_phases(
 
 def _examples(data, split, genes, features, base, seed, **options):
     "The batches to train on, and the one to judge by."
-    if isinstance(data, Screen): return PseudobulkBatches(data, split.train, genes, features, base=base, seed=seed, **options), validation_batch(data, split.valid, genes, features, base)
+    if isinstance(data, Screen):
+        return (PseudobulkBatches(data, split.train, genes, features, base=base, seed=seed, **options),
+            validation_batch(data, split.valid, genes, features, base))
     valid = effects_batch(data, split.valid, genes, features, control=options.get('control'), base=base) if split.valid else None
     return EffectBatches(data, split.train, genes, features, base=base, seed=seed, **options), valid
 
@@ -176,6 +192,8 @@ def run_progressive_training(
     "Select genes and train in phases of growing panels. For files, scores and a report, use the pipeline."
     screen = open_screen(data); split = split or make_split(screen, seed=seed)
     plan = ProgressiveGeneTraining(len(screen.genes), target_genes, plan)
-    return train_in_phases(screen, split, BiologicalGeneSelector(target_genes).select(screen, split), gene_features(screen.targets, dim=n_features, panel=screen.genes), phases=plan.phases, epochs=plan.epochs(epochs),
-                           model_sizes=dict(embed_dim=embed_dim, n_heads=n_heads, n_layers=n_layers, attention_type=attention_type), batch_options=dict(batch_size=batch_size),
+    return train_in_phases(screen, split, BiologicalGeneSelector(target_genes).select(screen, split),
+        gene_features(screen.targets, dim=n_features, panel=screen.genes), phases=plan.phases, epochs=plan.epochs(epochs),
+                           model_sizes=dict(embed_dim=embed_dim, n_heads=n_heads, n_layers=n_layers, attention_type=attention_type),
+                           batch_options=dict(batch_size=batch_size),
                            network_of=lambda genes: gene_network(genes, screen=screen, split=split), seed=seed, **train_options)

@@ -79,7 +79,9 @@ def read_gmt(
     with opener(path, 'rt', encoding='utf-8') as f:
         for i, line in enumerate(f, 1):
             name, *rest = line.rstrip('\n').split('\t')
-            if len(rest) < 2: raise VCCError(f'line {i} of {str(path)!r} is no gene set (name, description and genes, separated by tabs); correct or remove it')
+            if len(rest) < 2:
+                raise VCCError(f'line {i} of {str(path)!r} is no gene set (name, description and genes, separated by tabs); correct or '
+                    f'remove it')
             sets[name] = rest[0], [g for g in rest[1:] if g]
     return sets
 
@@ -146,7 +148,8 @@ def _ask(url, start, seen, timeout):
 def _described(r, url):
     "What the answer `r` says of the whole file: its tag and size (None: not said)."
     total = r.headers.get('Content-Range', '').rpartition('/')[2] if r.status == 206 else r.headers.get('Content-Length', '')
-    return {'url': url, 'tag': r.headers.get('ETag') or r.headers.get('Last-Modified') or '', 'size': int(total) if total.isdigit() else None}
+    return {'url': url, 'tag': r.headers.get('ETag') or r.headers.get('Last-Modified') or '',
+        'size': int(total) if total.isdigit() else None}
 
 # %% ../nbs/01_datasets.ipynb #58b8d6b3
 def _size(path): return path.stat().st_size if path.exists() else 0
@@ -166,7 +169,8 @@ def _transfer(url, part, note, *, size, timeout, progress):
         _check_room(part, now['size'], start, size, url)
         if not start: part.unlink(missing_ok=True)
         note.write_text(json.dumps(now))
-        with open(part, 'ab') as f, tqdm(total=now['size'], initial=start, unit='B', unit_scale=True, desc=part.stem, disable=not progress) as bar:
+        with open(part, 'ab') as f, tqdm(total=now['size'], initial=start, unit='B', unit_scale=True, desc=part.stem,
+            disable=not progress) as bar:
             while chunk := r.read(1 << 20): bar.update(f.write(chunk))
     if now['size'] not in (None, _size(part)): raise ConnectionError(f"{_size(part):,} of {now['size']:,} bytes came")
 
@@ -178,7 +182,8 @@ def _check_room(part, total, have, size, url):
         raise VCCError(f'{url} is now {total:,} bytes, not the {size:,} expected: the file there has changed; pass url= to take it as it is')
     free = shutil.disk_usage(part.parent).free
     if total - have > free:
-        raise VCCError(f'{part.parent}: the disk has {free/1e9:.1f} GB free and {(total - have)/1e9:.1f} GB are still to come; make room or pass another dest')
+        raise VCCError(f'{part.parent}: the disk has {free/1e9:.1f} GB free and {(total - have)/1e9:.1f} GB are still to come; make room '
+            f'or pass another dest')
 
 def _why(e, timeout):
     "What broke, in words."
@@ -227,7 +232,8 @@ def _check_sum(path, sha256, progress):
     "The SHA-256 of the file at `path` if it is not `sha256`, else None."
     from tqdm.auto import tqdm
     h = hashlib.sha256()
-    with open(path, 'rb') as f, tqdm(total=_size(path), unit='B', unit_scale=True, desc=f'checking {path.name}', disable=not progress) as bar:
+    with open(path, 'rb') as f, tqdm(total=_size(path), unit='B', unit_scale=True, desc=f'checking {path.name}',
+        disable=not progress) as bar:
         while chunk := f.read(1 << 22): h.update(chunk); bar.update(len(chunk))
     return h.hexdigest() if h.hexdigest() != sha256.lower() else None
 
@@ -243,7 +249,8 @@ def _finish(part, note, path, sha256, progress):
 
 def _standing(path, sha256, size, progress):
     "`path`, which is there already, if it is the file expected."
-    if size and _size(path) != size: raise VCCError(f'{path} is there already with {_size(path):,} bytes, not {size:,}; move it away and call again')
+    if size and _size(path) != size:
+        raise VCCError(f'{path} is there already with {_size(path):,} bytes, not {size:,}; move it away and call again')
     got = sha256 and _check_sum(path, sha256, progress)
     if got: raise VCCError(f'{path} is there already: expected SHA-256 {sha256}, got {got}; move it away and call again')
     return path

@@ -74,7 +74,8 @@ class NearestGenes(EffectModel):
         for s in self.sharpnesses if len(K) > 2 else ():
             own = _weights(np.where(np.eye(len(K)) > 0, -np.inf, s*K)) @ self.Y - others
             w = stack_weights([others, own], self.Y, noise); error = self.Y - w[0]*others - w[1]*own
-            if (e := (error**2/noise[:, None]).sum()) < best: best, self.sharpness, self.amplitudes, self.spread = e, s, w, _spread(error, noise, 1)
+            if (e := (error**2/noise[:, None]).sum()) < best:
+                best, self.sharpness, self.amplitudes, self.spread = e, s, w, _spread(error, noise, 1)
         if best == np.inf: self.sharpness, self.amplitudes, self.spread = self.sharpnesses[0], np.zeros(2), _spread(self.Y, noise, 1)
 
     def answer(self, targets):
@@ -135,7 +136,9 @@ def choose_weights(
     rounds:int=6,   # sources added, with repetition
 ) -> dict:          # name -> weight, of sum 1
     "Weights of the sources of a kernel by greedy leave-one-out."
-    def error(K): return sum(min(((A @ S/np.diag(A)[:, None])**2/noise[:, None]).sum() for _, _, A in inverses(K, noise, (c,), (.1, .3, 1., 3.))) for c in (.03,))
+    def error(K):
+        return sum(min(((A @ S/np.diag(A)[:, None])**2/noise[:, None]).sum() for _, _, A in inverses(K, noise, (c,), (.1, .3, 1., 3.)))
+            for c in (.03,))
     chosen = []; total = 0
     for _ in range(rounds):
         scores = {s: error((total + P)/(len(chosen) + 1)) for s, P in parts.items()}
@@ -172,13 +175,16 @@ class Transfer(EffectModel):
         self.base, self.folds = SharedResponse() if base is None else base, folds
         table = lambda X: pd.DataFrame(np.asarray(X, np.float64), elsewhere.obs[TARGET].astype(str).to_numpy(), elsewhere.var_names)
         self.elsewhere = table(elsewhere.X).groupby(level=0).mean()         # measured more than once: the mean
-        if 'se' in elsewhere.layers: s = table(elsewhere.layers['se'])**2; self.error = np.sqrt(s.groupby(level=0).mean()/s.groupby(level=0).size().to_numpy()[:, None])
+        if 'se' in elsewhere.layers:
+            s = table(elsewhere.layers['se'])**2
+            self.error = np.sqrt(s.groupby(level=0).mean()/s.groupby(level=0).size().to_numpy()[:, None])
         else: self.error = self.elsewhere*0 + np.sqrt((self.elsewhere**2).mean())
 
     def _there(self, targets):
         "(targets, genes) effects elsewhere and their class of sureness, 0 for genes not measured there; and which targets were."
         names, genes = match_symbols(targets, self.elsewhere.index)[0], match_symbols(self.genes, self.elsewhere.columns)[0]
-        has, cols = np.array([t in names for t in targets]), np.array([g in genes for g in self.genes]); x, kind = np.zeros((2, len(targets), len(self.genes)))
+        has, cols = np.array([t in names for t in targets]), np.array([g in genes for g in self.genes])
+        x, kind = np.zeros((2, len(targets), len(self.genes)))
         if has.any() and cols.any():
             at, on = np.ix_(has, cols), ([names[t] for t in targets if t in names], [genes[g] for g in self.genes[cols]])
             x[at] = self.elsewhere.loc[on]; kind[at] = np.digitize(np.abs(x[at])/np.maximum(self.error.loc[on], 1e-12), self.sure[1:])
@@ -194,13 +200,16 @@ class Transfer(EffectModel):
         for k in self.shrinkage*max(xx.mean(), 1e-30):
             loo = [p for p in _classes(x*((xy.sum(0) - xy) + k*one)/((xx.sum(0) - xx) + k), kind, len(self.sure) - 1)] + [base]
             a = stack_weights(loo, y, noise); error = y - sum(v*p for v, p in zip(a, loo))
-            if (e := (w*error**2).sum()) < best: best, self.slope, self.amplitudes, self.spread = e, (xy.sum(0) + k*one)/(xx.sum(0) + k), a, _spread(error, noise, 1)
+            if (e := (w*error**2).sum()) < best:
+                best, self.slope, self.amplitudes, self.spread = e, (xy.sum(0) + k*one)/(xx.sum(0) + k), a, _spread(error, noise, 1)
 
     def answer(self, targets):
-        p = self.fitted.predict(targets); change, spread = np.array(p.X, np.float64), p.layers.get('spread', np.full(p.shape, np.nan)).copy()
+        p = self.fitted.predict(targets)
+        change, spread = np.array(p.X, np.float64), p.layers.get('spread', np.full(p.shape, np.nan)).copy()
         x, kind, has = self._there(targets)
         if self.amplitudes is None or not has.any(): return change, None if np.isnan(spread).any() else spread
-        change[has] = sum(v*q for v, q in zip(self.amplitudes, [*_classes(self.slope*x, kind, len(self.sure) - 1), change]))[has]; spread[has] = self.spread
+        change[has] = sum(v*q for v, q in zip(self.amplitudes, [*_classes(self.slope*x, kind, len(self.sure) - 1), change]))[has]
+        spread[has] = self.spread
         return change, None if np.isnan(spread).any() else spread
 
 def _classes(x, kind, n):
@@ -211,7 +220,8 @@ def _classes(x, kind, n):
 class Blend(EffectModel):
     "Weighted sum of methods, weights from inner folds of the training targets; trained networks (`ready`) are weighed on the validation targets."
     name = 'blend'
-    def __init__(self, models, ready=(), folds:int=10, belief:float=0, seed:int=0): self.models, self.ready, self.folds, self.belief, self.seed = list(models), list(ready), folds, belief, seed
+    def __init__(self, models, ready=(), folds:int=10, belief:float=0, seed:int=0):
+        self.models, self.ready, self.folds, self.belief, self.seed = list(models), list(ready), folds, belief, seed
 
     def learn(self, seen):
         y, noise = np.asarray(seen.X, np.float64), row_noise(seen)
@@ -220,7 +230,8 @@ class Blend(EffectModel):
         self.fitted = [copy(m).fit(seen, Split(seen.obs[TARGET], [], [])) for m in self.models]; self.shares = []
         error = y - sum(w*p for w, (p, _) in zip(self.weights, held))
         self.gene_spread = _spread(error, noise, 1); self.scale = None
-        if (guess := self._guess([s for _, s in held])) is not None: self.scale = np.sqrt((error**2/noise[:, None]).mean()/(guess**2/noise[:, None]).mean())
+        if (guess := self._guess([s for _, s in held])) is not None:
+            self.scale = np.sqrt((error**2/noise[:, None]).mean()/(guess**2/noise[:, None]).mean())
 
     def _guess(self, spreads):
         "Mean spread of the methods that have a weight, or None."
@@ -230,15 +241,18 @@ class Blend(EffectModel):
     def fit(self, effects:ad.AnnData, split:Split):
         super().fit(effects, split)
         valid = effects[effects.obs[TARGET].isin(split.valid).to_numpy()]
-        if self.ready and not valid.n_obs: raise VCCError('blend: a network can only be weighed on validation targets, and the split has none; hold some out (valid=)')
+        if self.ready and not valid.n_obs:
+            raise VCCError('blend: a network can only be weighed on validation targets, and the split has none; hold some out (valid=)')
         for net in self.ready:
             p = self.predict(valid.obs[TARGET]).X; step = net.predict(valid.obs[TARGET]).X - p; w = 1/row_noise(valid)[:, None]
-            self.shares.append(float(np.clip((w*step*(valid.X - p)).sum()/max((w*step**2).sum()*(1 + self.belief/valid.n_obs), 1e-30), 0, 1)))
+            self.shares.append(float(np.clip((w*step*(valid.X - p)).sum()/max((w*step**2).sum()*(1 + self.belief/valid.n_obs), 1e-30), 0,
+                1)))
         return self
 
     def answer(self, targets):
         held = [m.predict(targets) for m in self.fitted]
-        change, guess = sum(w*np.asarray(p.X, np.float64) for w, p in zip(self.weights, held)), self._guess([p.layers.get('spread') for p in held])
+        change, guess = (sum(w*np.asarray(p.X, np.float64) for w, p in zip(self.weights, held)),
+            self._guess([p.layers.get('spread') for p in held]))
         for share, net in zip(self.shares, self.ready): change = change + share*(net.predict(targets).X - change)
         return change, np.tile(self.gene_spread, (len(targets), 1)) if self.scale is None else guess*self.scale
 
@@ -264,12 +278,15 @@ class Calibrated(EffectModel):
     "A method whose predictions are multiplied by the amplitude that gives the best score on out-of-fold predictions of the training targets."
     amplitudes = (.25, .5, .75, 1., 1.5, 2., 3., 5., 8.)
     def __init__(self, model, metric:str='both', folds:int=4):
-        self.model, self.metric, self.folds, self.name = model, pick(metric, ['MAE', 'PDS', 'both'], 'metric'), folds, f'{model.name} for {metric}'
+        self.model, self.metric, self.folds, self.name = (model, pick(metric, ['MAE', 'PDS', 'both'], 'metric'), folds,
+            f'{model.name} for {metric}')
 
     def learn(self, seen):
-        self.fitted = copy(self.model).fit(seen, Split(seen.obs[TARGET], [], [])); fold, Y = folds_of(seen.n_obs, self.folds, 0), np.asarray(seen.X, np.float64)
+        self.fitted = copy(self.model).fit(seen, Split(seen.obs[TARGET], [], []))
+        fold, Y = folds_of(seen.n_obs, self.folds, 0), np.asarray(seen.X, np.float64)
         held, mean = (out_of_fold(m, seen, folds=self.folds)[0] for m in (self.model, TrainingMean()))
-        apart = lambda P: np.concatenate([pds(P[f], Y[f], seen.obs[TARGET][f], seen.var_names) for f in (fold == k for k in np.unique(fold))]).mean()
+        apart = lambda P: np.concatenate([pds(P[f], Y[f], seen.obs[TARGET][f], seen.var_names)
+            for f in (fold == k for k in np.unique(fold))]).mean()
         gain = lambda P: dict(MAE=1 - np.abs(P - Y).mean()/np.abs(mean - Y).mean(), PDS=(apart(P) - apart(mean))/max(1 - apart(mean), 1e-9))
         self.gains = pd.DataFrame({a: gain(a*held) for a in self.amplitudes}).T.assign(both=lambda t: t.MAE + t.PDS)
         self.amplitude = float(self.gains[self.metric].idxmax())
@@ -286,8 +303,11 @@ class OwnTranscript(EffectModel):
         self.model, self.control, self.name = model, control, model.name    # control: Series or array of control means, log-normalised, in the order of the genes
 
     def fit(self, effects:ad.AnnData, split:Split):
-        if len(self.control) != effects.n_vars: raise VCCError(f'control has {len(self.control)} genes and the effects {effects.n_vars}; pass screen.control_mean() of the same screen')
-        seen = training_part(effects, split); level = np.asarray(self.control, np.float64); rows, at = _own(seen.obs[TARGET], effects.var_names)
+        if len(self.control) != effects.n_vars:
+            raise VCCError(f'control has {len(self.control)} genes and the effects {effects.n_vars}; pass screen.control_mean() of the '
+                f'same screen')
+        seen = training_part(effects, split); level = np.asarray(self.control, np.float64)
+        rows, at = _own(seen.obs[TARGET], effects.var_names)
         own = np.asarray(seen.X)[rows, at]; readable = level[at] > self.floor
         left = np.expm1(np.clip(level[at] + own, 0, None))[readable]/np.expm1(level[at][readable])
         self.remaining = float(np.median(left)) if len(left) else 1.
@@ -297,7 +317,8 @@ class OwnTranscript(EffectModel):
         return self
 
     def predict(self, targets, context=None):
-        out = self.fitted.predict(targets, context); rows, at = _own(out.obs[TARGET], self.genes); level = np.asarray(self.control, np.float64)[at]
+        out = self.fitted.predict(targets, context); rows, at = _own(out.obs[TARGET], self.genes)
+        level = np.asarray(self.control, np.float64)[at]
         out.X[rows, at] = np.log1p(self.remaining*np.expm1(level)) - level
         return out
 

@@ -27,8 +27,11 @@ def make_effects(
 ) -> ad.AnnData:
     "Effects: obs = perturbation, var = all genes, X = change, layers['spread'] where there is one. `VCCError` if a value is no number."
     change = np.asarray(change, np.float32)
-    if not np.isfinite(change).all(): raise VCCError(f'{method} predicts values that are no numbers for {list(targets)[int(np.argmin(np.isfinite(change).all(1)))]!r}; check its input')
-    out = ad.AnnData(change, obs=pd.DataFrame({TARGET: list(targets)}, index=list(targets)), var=pd.DataFrame(index=list(genes)), uns=dict(method=method))
+    if not np.isfinite(change).all():
+        raise VCCError(f'{method} predicts values that are no numbers for {list(targets)[int(np.argmin(np.isfinite(change).all(1)))]!r}; '
+            f'check its input')
+    out = ad.AnnData(change, obs=pd.DataFrame({TARGET: list(targets)}, index=list(targets)), var=pd.DataFrame(index=list(genes)),
+        uns=dict(method=method))
     if spread is not None: out.layers['spread'] = np.asarray(spread, np.float32)
     if context is not None: out.obs[CONTEXT] = context
     return out
@@ -51,15 +54,20 @@ class EffectModel:
     def fit(self, effects:ad.AnnData, split:Split):
         "Learn from the training targets of `split`. `VCCError` if none of them is in `effects`, or one is there twice (several contexts)."
         seen = training_part(effects, split)
-        if not seen.n_obs: raise VCCError(f'{self.name}: the effects hold no training target of the split; they have {", ".join(effects.obs[TARGET].astype(str)[:3])}...')
-        if (double := seen.obs[TARGET].duplicated()).any(): raise VCCError(f'{self.name}: the effects have {seen.obs[TARGET][double].iloc[0]!r} more than once; choose a context with of_context(effects, ...)')
+        if not seen.n_obs:
+            raise VCCError(f'{self.name}: the effects hold no training target of the split; they have '
+                f'{", ".join(effects.obs[TARGET].astype(str)[:3])}...')
+        if (double := seen.obs[TARGET].duplicated()).any():
+            raise VCCError(f'{self.name}: the effects have {seen.obs[TARGET][double].iloc[0]!r} more than once; choose a context with '
+                f'of_context(effects, ...)')
         self.genes, self.context = effects.var_names, str(seen.obs[CONTEXT].iloc[0]) if CONTEXT in seen.obs else None
         self.learn(seen)
         return self
 
     def predict(self, targets, context=None) -> ad.AnnData:
         "Effects of `targets`, measured or not. `VCCError` for a context other than the one learned."
-        if context not in (None, self.context): raise VCCError(f'{self.name} learned the context {self.context!r}, not {context!r}; fit it on effects of that one')
+        if context not in (None, self.context):
+            raise VCCError(f'{self.name} learned the context {self.context!r}, not {context!r}; fit it on effects of that one')
         change, spread = self.answer(list(targets))
         return make_effects(change, targets, self.genes, method=self.name, spread=spread, context=self.context)
 
@@ -73,12 +81,14 @@ class NoChange(EffectModel):
 class TrainingMean(EffectModel):
     "Predicts the mean effect of the training targets; the spread is their standard deviation."
     name = 'training mean'
-    def learn(self, seen): self.mean, self.sd = np.asarray(seen.X).mean(0), np.asarray(seen.X).std(0, ddof=1) if seen.n_obs > 1 else np.zeros(seen.n_vars)
+    def learn(self, seen):
+        self.mean, self.sd = np.asarray(seen.X).mean(0), np.asarray(seen.X).std(0, ddof=1) if seen.n_obs > 1 else np.zeros(seen.n_vars)
     def answer(self, targets): rows = np.ones((len(targets), 1)); return rows*self.mean, rows*self.sd
 
 # %% ../nbs/50_effects.ipynb #652ea1ac
 rank_scores = {'1/sqrt(1+rank)': lambda r: 1/np.sqrt(1 + r), '1/(1+rank/100)': lambda r: 1/(1 + r/100)}
-values_of = {'log2 fold change': ('log2fc', 'log2FC', 'log2_fold_change', 'log2FoldChange', 'avg_log2FC', 'lfc', 'logFC'), 'change': ('change', 'effect', 'delta', 'lnfc', 'score'), 'rank': ('rank', 'Rank')}
+values_of = {'log2 fold change': ('log2fc', 'log2FC', 'log2_fold_change', 'log2FoldChange', 'avg_log2FC', 'lfc', 'logFC'),
+    'change': ('change', 'effect', 'delta', 'lnfc', 'score'), 'rank': ('rank', 'Rank')}
 gene_names = ('gene', 'symbol', 'gene_symbol', 'gene_name', 'feature')
 
 def read_effects(
@@ -90,14 +100,16 @@ def read_effects(
 ) -> ad.AnnData:                # Effects; uns: method, values, score, share of pairs that the table does not list
     "A table of perturbations by genes as Effects. Raises `VCCError` for columns it cannot find, pairs listed twice, and what is no number."
     t = _read(table)
-    target, gene = (next((c for c in names if c in t), None) for names in (target_names[:1] + tuple(n for n in target_names[1:] if n != 'gene'), gene_names))
+    target, gene = (next((c for c in names if c in t), None)
+        for names in (target_names[:1] + tuple(n for n in target_names[1:] if n != 'gene'), gene_names))
     wide = _long(t, target, gene, values) if target and gene else _wide(t, target, values)
     t, values = wide
     t = t[~t.index.isin(control_names)]
     if not t.size: raise VCCError('the table of effects holds no perturbation beside the controls')
     if genes is not None: t = t.reindex(columns=list(genes))
     missing = t.isna().to_numpy()
-    x = rank_scores[pick(score, rank_scores, 'score')](t.to_numpy(float)) if values == 'rank' else t.to_numpy(float)*(np.log(2) if values == 'log2 fold change' else 1)
+    x = (rank_scores[pick(score, rank_scores, 'score')](t.to_numpy(float)) if values == 'rank'
+        else t.to_numpy(float)*(np.log(2) if values == 'log2 fold change' else 1))
     out = make_effects(np.where(missing, 0, x), t.index, t.columns, method='measured')
     out.uns |= dict(values=values, score=score if values == 'rank' else '', not_listed=float(missing.mean()))
     return out
@@ -109,30 +121,42 @@ def _read(table):
     else:
         path = Path(table)
         try: t = pd.read_parquet(path) if path.suffix in ('.parquet', '.pq') else pd.read_csv(path, sep=None, engine='python')
-        except (OSError, ValueError) as e: raise VCCError(f'{str(path)!r} cannot be read as a table of effects ({str(e)[:80]}); give a CSV, TSV or parquet file') from None
+        except (OSError, ValueError) as e:
+            raise VCCError(f'{str(path)!r} cannot be read as a table of effects ({str(e)[:80]}); give a CSV, TSV or parquet file') from None
     return t.reset_index(drop=True) if pd.api.types.is_integer_dtype(t.index) else t.rename_axis(t.index.name or TARGET).reset_index()
 
 def _numbers(x, where):
     "`x` as floats; `VCCError` for what is none. Missing stays missing."
     n = pd.to_numeric(x, errors='coerce')
-    if (bad := (n.isna() & x.notna()) | np.isinf(n)).any(): raise VCCError(f'the table of effects holds {x[bad].iloc[0]!r} in {where}, no number')
+    if (bad := (n.isna() & x.notna()) | np.isinf(n)).any():
+        raise VCCError(f'the table of effects holds {x[bad].iloc[0]!r} in {where}, no number')
     return n
 
 def _long(t, target, gene, values):
     "Perturbation x gene of a table with a row for each pair, and what the values are."
     kinds = {c: kind for kind, names in values_of.items() for c in names if c in t and values in (None, kind)}
-    if not kinds: raise VCCError(f'a long table of effects needs a column of values, such as log2fc, change or rank, besides {target!r} and {gene!r}; it has {", ".join(map(str, t))}')
-    column = next(iter(kinds)); t = t.assign(**{target: t[target].astype(str), gene: t[gene].astype(str), column: _numbers(t[column], f'column {column!r}')})
-    if (double := t.duplicated([target, gene])).any(): raise VCCError(f'the table of effects lists {t[target][double].iloc[0]} -> {t[gene][double].iloc[0]} more than once; keep one row of each pair (and one context)')
-    if kinds[column] == 'rank' and t[column].min() < 0: raise VCCError(f'column {column!r} holds the rank {t[column].min():g}; ranks start at 0, the best')
+    if not kinds:
+        raise VCCError(f'a long table of effects needs a column of values, such as log2fc, change or rank, besides {target!r} and '
+            f'{gene!r}; it has {", ".join(map(str, t))}')
+    column = next(iter(kinds))
+    t = t.assign(**{target: t[target].astype(str), gene: t[gene].astype(str), column: _numbers(t[column], f'column {column!r}')})
+    if (double := t.duplicated([target, gene])).any():
+        raise VCCError(f'the table of effects lists {t[target][double].iloc[0]} -> {t[gene][double].iloc[0]} more than once; keep one row '
+            f'of each pair (and one context)')
+    if kinds[column] == 'rank' and t[column].min() < 0:
+        raise VCCError(f'column {column!r} holds the rank {t[column].min():g}; ranks start at 0, the best')
     return t.pivot(index=target, columns=gene, values=column), kinds[column]
 
 def _wide(t, target, values):
     "Perturbation x gene of a table that is so already, and what the values are."
-    if values is None: raise VCCError("a wide table of effects does not say what its values are; say values='log2 fold change', 'change' or 'rank'")
+    if values is None:
+        raise VCCError("a wide table of effects does not say what its values are; say values='log2 fold change', 'change' or 'rank'")
     pick(values, values_of, 'values'); t = t.set_index(target or t.columns[0])
-    if t.index.duplicated().any(): raise VCCError(f'the table of effects has {t.index[t.index.duplicated()][0]!r} more than once; keep one row of each perturbation (and one context)')
-    return t.drop(columns=[c for c in context_names if c in t]).apply(lambda c: _numbers(c, f'column {c.name!r}')).set_axis(t.index.astype(str), axis=0), values
+    if t.index.duplicated().any():
+        raise VCCError(f'the table of effects has {t.index[t.index.duplicated()][0]!r} more than once; keep one row of each perturbation '
+            f'(and one context)')
+    return t.drop(columns=[c for c in context_names if c in t]).apply(lambda c: _numbers(c,
+        f'column {c.name!r}')).set_axis(t.index.astype(str), axis=0), values
 
 # %% ../nbs/50_effects.ipynb #1adf90e1
 class UnselectedGenes:
@@ -163,7 +187,8 @@ def recovered(
     "What each fill recovers of the measured change in unselected genes, given the selected. 1: all of it; 0: no more than no change."
     if not len(rule.rest): return pd.DataFrame(columns=['recovered'], index=pd.Index([], name='fill'))
     y = np.asarray(truth[:, rule.rest].X, np.float64); at = rule.genes.get_indexer(rule.rest)
-    fills = {'ridge on the selected genes (used)': rule.complete(np.asarray(truth[:, rule.selected].X))[:, at], 'training mean': rule.mean, 'no change': 0.}
+    fills = {'ridge on the selected genes (used)': rule.complete(np.asarray(truth[:, rule.selected].X))[:, at], 'training mean': rule.mean,
+        'no change': 0.}
     return pd.DataFrame({'recovered': {k: 1 - np.square(y - f).sum()/np.square(y).sum() for k, f in fills.items()}}).rename_axis('fill')
 
 # %% ../nbs/50_effects.ipynb #91799f1b
@@ -188,7 +213,8 @@ class NetworkEffects:
         targets = list(targets); device = next(self.model.parameters()).device; self.model.eval()
         f = self.features(targets) if callable(self.features) else self.features.loc[targets]
         with torch.no_grad():
-            change = self.model(torch.tensor(self.control, device=device).expand(len(targets), -1), torch.tensor(pd.Index(self.selected).get_indexer(targets), device=device),
+            change = self.model(torch.tensor(self.control, device=device).expand(len(targets), -1),
+                torch.tensor(pd.Index(self.selected).get_indexer(targets), device=device),
                                 torch.tensor(f.to_numpy(np.float32), device=device))
         return make_effects(self._all_genes(change.cpu().numpy(), targets), targets, self.rule.genes, method=self.name)
 

@@ -19,7 +19,8 @@ from .screen import Screen, open_screen
 # %% ../nbs/60_evaluation.ipynb #676c6024
 seasons = {                 # our name: the scorer's name
     '2025': dict(DES='overlap_at_N', PDS='discrimination_score_l1', MAE='mae'),
-    '2026': dict(PDS='pds_cosine', MSE='expr_mse_unbiased_capped_norm', NMAE='de_wilcoxon_lfc_nmae', fidelity='de_wilcoxon_direction_fidelity_yield_raw',
+    '2026': dict(PDS='pds_cosine', MSE='expr_mse_unbiased_capped_norm', NMAE='de_wilcoxon_lfc_nmae',
+        fidelity='de_wilcoxon_direction_fidelity_yield_raw',
                  reach='de_wilcoxon_direction_reach_raw', Jaccard='de_wilcoxon_sig_jaccard')}
 _lower = {'MAE', 'MSE', 'NMAE'}     # the less the better
 
@@ -29,7 +30,8 @@ def _quiet():
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()): warnings.simplefilter('ignore'); yield
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore'); yield
     finally: logging.disable(level)
 
 @contextlib.contextmanager
@@ -54,18 +56,25 @@ def _side(a, name, target_key, control, values):
     "One of the two files as a Screen that holds what the season reads; else a `VCCError` that names the file."
     try: s = open_screen(a, target_key=target_key, control=control, context_key=False, min_cells=1)
     except VCCError as e: raise VCCError(f'{name}: {e}') from None
-    if s.values != values == 'log-normalised': raise VCCError(f'{name} holds counts; the 2025 scores read log-normalised values: normalise both in the same way first')
-    if s.values != values: raise VCCError(f'{name} holds log-normalised values; the 2026 scores read counts: pass those, see cell_blocks(kind="counts")')
+    if s.values != values == 'log-normalised':
+        raise VCCError(f'{name} holds counts; the 2025 scores read log-normalised values: normalise both in the same way first')
+    if s.values != values:
+        raise VCCError(f'{name} holds log-normalised values; the 2026 scores read counts: pass those, see cell_blocks(kind="counts")')
     return s
 
 def _checked(pred, real, target_key, control, values='log-normalised', opened=None):
     "The same genes, targets and control cells in both; else a `VCCError` that says what differs. `opened`: the Screen of `real`, where it is there already."
-    if not pred.var_names.equals(real.var_names): raise VCCError(f'pred and real have different genes ({pred.n_vars:,} and {real.n_vars:,}, or another order); predict for real.var_names')
+    if not pred.var_names.equals(real.var_names):
+        raise VCCError(f'pred and real have different genes ({pred.n_vars:,} and {real.n_vars:,}, or another order); predict for '
+            f'real.var_names')
     p, r = _side(pred, 'pred', target_key, control, values), opened or _side(real, 'real', target_key, control, values)
-    if odd := sorted(set(p.targets) ^ set(r.targets)): raise VCCError(f'target {odd[0]!r} is in only one of pred and real ({len(odd)} such targets); predict exactly the targets of real')
+    if odd := sorted(set(p.targets) ^ set(r.targets)):
+        raise VCCError(f'target {odd[0]!r} is in only one of pred and real ({len(odd)} such targets); predict exactly the targets of real')
     if len(r.targets) < 2: raise VCCError(f'real has {len(r.targets)} target; telling perturbations apart (PDS) needs at least 2')
     gap = float(np.abs(p.control_mean() - r.control_mean()).max())
-    if gap > 1e-3: raise VCCError(f'the control cells of pred and real differ (by up to {gap:.3g} in the mean of a gene); put the controls of real into pred')
+    if gap > 1e-3:
+        raise VCCError(f'the control cells of pred and real differ (by up to {gap:.3g} in the mean of a gene); put the controls of real '
+            f'into pred')
     return p, r
 
 # %% ../nbs/60_evaluation.ipynb #3a1c86c1
@@ -74,10 +83,13 @@ def _cell_eval(pred, real, target_key, control, threads, real_de=None):
     scorer_of, names = _need('cell_eval').MetricsEvaluator, seasons['2025']
     _checked(pred, real, target_key, control)
     with tempfile.TemporaryDirectory() as d, _quiet(), _same_threads():
-        scorer = scorer_of(pred.copy(), real.copy(), control_pert=control, pert_col=target_key, num_threads=threads, outdir=d, de_real=real_de)
+        scorer = scorer_of(pred.copy(), real.copy(), control_pert=control, pert_col=target_key, num_threads=threads, outdir=d,
+            de_real=real_de)
         table, _ = scorer.compute(profile='vcc', write_csv=False, break_on_error=True)
     scores = table.to_pandas().set_index('perturbation')[list(names.values())].set_axis(list(names), axis=1).astype(float).sort_index()
-    if scores.isna().any(axis=None): raise VCCError(f'{scores.columns[scores.isna().any()][0]} is no number for target {scores.index[scores.isna().any(axis=1)][0]!r}; see whether its cells are all alike')
+    if scores.isna().any(axis=None):
+        raise VCCError(f'{scores.columns[scores.isna().any()][0]} is no number for target {scores.index[scores.isna().any(axis=1)][0]!r}; '
+            f'see whether its cells are all alike')
     return scores, scorer.de_comparison.real.data
 
 def evaluate(
@@ -94,7 +106,8 @@ def evaluate(
     pick(season, seasons, 'season')
     if context_key:
         parts = _contexts_apart(real, context_key)
-        return _by_context(lambda p, c: evaluate(p, parts[c], season=season, target_key=target_key, control=control, threads=threads), pred, parts, context_key)
+        return _by_context(lambda p, c: evaluate(p, parts[c], season=season, target_key=target_key, control=control, threads=threads), pred,
+            parts, context_key)
     if season == '2026': return score_2026(pred, real, target_key=target_key, control=control, threads=threads)[0]
     return _cell_eval(pred, real, target_key, control, threads)[0]
 
@@ -119,9 +132,11 @@ def real_cells(
 ) -> ad.AnnData:            # their cells and all controls
     "Measured cells of `targets` and the control cells, ready for `evaluate`."
     rows = screen.is_control | np.isin(screen.labels, list(targets))
-    if kind == 'counts' and screen.values != 'counts': raise VCCError('the screen holds log-normalised values and the 2026 scores read counts; open it with the layer of counts')
+    if kind == 'counts' and screen.values != 'counts':
+        raise VCCError('the screen holds log-normalised values and the 2026 scores read counts; open it with the layer of counts')
     obs = {k: pd.Categorical(v[rows]) for k, v in ((screen.target_key, screen.labels), (screen.context_key, screen.contexts)) if k}
-    return ad.AnnData(screen.lognorm(rows, raw=kind == 'counts'), obs=pd.DataFrame(obs, index=screen.adata.obs_names[rows]), var=pd.DataFrame(index=screen.genes))
+    return ad.AnnData(screen.lognorm(rows, raw=kind == 'counts'), obs=pd.DataFrame(obs, index=screen.adata.obs_names[rows]),
+        var=pd.DataFrame(index=screen.genes))
 
 # %% ../nbs/60_evaluation.ipynb #0e88852f
 def _rank_tests(s, threads):
@@ -133,7 +148,8 @@ def _rank_tests(s, threads):
     from loguru import logger       # illico's way to say what it does
     logger.disable('illico')
     from numba import config
-    with _quiet(), _same_threads(): t = test(a, is_log1p=True, group_keys='g', reference=s.control, n_threads=threads if threads > 0 else config.NUMBA_NUM_THREADS)
+    with _quiet(), _same_threads():
+        t = test(a, is_log1p=True, group_keys='g', reference=s.control, n_threads=threads if threads > 0 else config.NUMBA_NUM_THREADS)
     names = t.index.get_level_values(0)[::len(s.genes)]
     return pd.DataFrame(t.p_value.to_numpy().reshape(len(names), -1), index=names).loc[s.targets].to_numpy().clip(0, 1)
 
@@ -149,7 +165,8 @@ def _measured(s, threads):
     parts = [X[s.labels == t] for t in (s.control, *s.targets)]
     mean = np.stack([np.asarray(P.sum(0, dtype=np.float64)).ravel()/P.shape[0] for P in parts]).astype(np.float32)
     geometric = np.expm1(np.stack([np.asarray(P.mean(0)).ravel() for P in parts])).astype(np.float64)
-    with np.errstate(divide='ignore', invalid='ignore'): fold = np.abs(np.nan_to_num(np.log2(geometric[1:]/geometric[0]), nan=0., posinf=np.inf, neginf=-np.inf)).astype(np.float32)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        fold = np.abs(np.nan_to_num(np.log2(geometric[1:]/geometric[0]), nan=0., posinf=np.inf, neginf=-np.inf)).astype(np.float32)
     hit = false_discovery_control(_rank_tests(s, threads), axis=1).astype(np.float32) < np.float32(.05)
     called = [np.flatnonzero(h)[_largest_first(f[h])] for h, f in zip(hit, fold)]
     return mean[1:] - mean[0], mean[1:], called
@@ -181,7 +198,8 @@ class QuickScorer:
         change, mean, called = _measured(s, self.threads)
         des = [len(np.intersect1d(r, p[:len(r)]))/len(r) if len(r) else 0. for r, p in zip(self.called, called)]
         pds = _discrimination(change, self.change, self.screen.genes.get_indexer(s.targets))
-        return pd.DataFrame(dict(DES=des, PDS=pds, MAE=np.abs(mean - self.mean).mean(1, dtype=np.float64)), index=pd.Index(s.targets, name='perturbation'))
+        return pd.DataFrame(dict(DES=des, PDS=pds, MAE=np.abs(mean - self.mean).mean(1, dtype=np.float64)),
+            index=pd.Index(s.targets, name='perturbation'))
 
 def quick_scores(pred:ad.AnnData, real:ad.AnnData, **options) -> pd.DataFrame:
     "`evaluate(pred, real)` by `QuickScorer`, whose options it takes."
@@ -196,10 +214,13 @@ def score_effects(
 ) -> pd.DataFrame:          # one row a perturbation: PDS, MAE
     "PDS (L1) and MAE of 2025 from changes of the mean. Raises `VCCError` for other genes, a target twice or one that was not measured."
     names, known = list(predicted.obs[TARGET].astype(str)), pd.Index(measured.obs[TARGET].astype(str))
-    if not predicted.var_names.equals(measured.var_names): raise VCCError('predicted and measured effects have different genes; predict for measured.var_names, in their order')
+    if not predicted.var_names.equals(measured.var_names):
+        raise VCCError('predicted and measured effects have different genes; predict for measured.var_names, in their order')
     for what, i in (('measured', known), ('predicted', pd.Index(names))):
-        if not i.is_unique: raise VCCError(f'{what} effects hold target {i[i.duplicated()][0]!r} more than once; score one context at a time')
-    if lone := [t for t in names if t not in known]: raise VCCError(f'target {lone[0]!r} is predicted and not measured ({len(lone)} such targets)')
+        if not i.is_unique:
+            raise VCCError(f'{what} effects hold target {i[i.duplicated()][0]!r} more than once; score one context at a time')
+    if lone := [t for t in names if t not in known]:
+        raise VCCError(f'target {lone[0]!r} is predicted and not measured ({len(lone)} such targets)')
     P, R = np.asarray(predicted.X, np.float64), np.asarray(measured.X, np.float64)
     if control is not None: P = np.maximum(P, -np.asarray(control, np.float64))
     at = known.get_indexer(names); order = np.r_[at, np.setdiff1d(np.arange(len(known)), at)]
@@ -220,7 +241,8 @@ def noise_ceiling(
     "Scores of one half of each target's cells as the prediction of the other half. `VCCError` for a target with fewer than 4 cells."
     for t in targets: pick(t, screen.targets, 'target')
     whole, rows, rng = real_cells(screen, targets, kind='counts' if season == '2026' else 'lognorm'), [], np_rng(seed, 'noise ceiling')
-    groups = whole.obs.groupby(list(whole.obs), observed=True).indices; control = (whole.obs[screen.target_key] == screen.control).to_numpy()
+    groups = whole.obs.groupby(list(whole.obs), observed=True).indices
+    control = (whole.obs[screen.target_key] == screen.control).to_numpy()
     for _ in range(repeats):
         first = np.zeros(whole.n_obs, bool)
         for name, at in groups.items():
@@ -231,7 +253,8 @@ def noise_ceiling(
     names = list(seasons[season]); mean = rows[0].copy(); mean[names] = sum(r[names] for r in rows)/repeats
     return _as_rows(mean, 'noise ceiling (half the cells)')
 
-def _as_rows(scores, method): return scores.rename_axis('perturbation').reset_index().assign(method=method)[['method', 'perturbation', *scores.columns]]
+def _as_rows(scores, method):
+    return scores.rename_axis('perturbation').reset_index().assign(method=method)[['method', 'perturbation', *scores.columns]]
 
 # %% ../nbs/60_evaluation.ipynb #797a1db3
 def score_methods(
@@ -248,9 +271,11 @@ def score_methods(
     "Scores of several methods on the same targets. Raises `VCCError` if they predict different targets."
     targets = {m: sorted(e.obs[TARGET]) for m, e in predictions.items()}
     first = next(iter(targets)); rows, kind = [], 'counts' if pick(season, seasons, 'season') == '2026' else 'lognorm'
-    if odd := [m for m in targets if targets[m] != targets[first]]: raise VCCError(f'{odd[0]!r} and {first!r} predict different targets; score methods on the same ones')
+    if odd := [m for m in targets if targets[m] != targets[first]]:
+        raise VCCError(f'{odd[0]!r} and {first!r} predict different targets; score methods on the same ones')
     score = _scorer(real_cells(screen, targets[first], kind=kind), screen, season, threads, fast)
-    for method, effects in predictions.items(): rows.append(_as_rows(score(generate_cells(effects, screen, kind=kind, n_cells=n_cells, seed=seed)), method))
+    for method, effects in predictions.items():
+        rows.append(_as_rows(score(generate_cells(effects, screen, kind=kind, n_cells=n_cells, seed=seed)), method))
     if ceiling: rows.append(noise_ceiling(screen, sorted(set(targets[first])), season=season, seed=seed, threads=threads, fast=fast))
     return pd.concat(rows, ignore_index=True)
 
@@ -284,9 +309,11 @@ def bootstrap_intervals(
     seed:int=0,
 ) -> pd.DataFrame:          # index (score, method); mean, low, high; with a baseline: difference, difference_low, difference_high, and the share of resamples in which the method is the better one
     "Mean of each score over perturbations, with percentile intervals of a paired bootstrap over perturbations."
-    names = [c for c in scores.columns if c not in ('method', 'perturbation', CONTEXT)]; methods = list(dict.fromkeys(scores.method)); rows = {}
+    names = [c for c in scores.columns if c not in ('method', 'perturbation', CONTEXT)]; methods = list(dict.fromkeys(scores.method))
+    rows = {}
     if baseline is not None: pick(baseline, methods, 'method')
-    count = len(set(scores.perturbation)); weight = np_rng(seed, 'bootstrap').multinomial(count, np.full(count, 1/count), size=n).astype(float)
+    count = len(set(scores.perturbation))
+    weight = np_rng(seed, 'bootstrap').multinomial(count, np.full(count, 1/count), size=n).astype(float)
     tails = [50*(1 - level), 50*(1 + level)]
     for name in names:
         v = scores.pivot_table(index='perturbation', columns='method', values=name, dropna=False)[methods]
@@ -295,7 +322,8 @@ def bootstrap_intervals(
             rows[name, m] = dict(mean=mean[m], low=np.percentile(boot[:, j], tails[0]), high=np.percentile(boot[:, j], tails[1]))
             if baseline is None: continue
             d, sign = boot[:, j] - boot[:, methods.index(baseline)], -1 if name in _lower else 1
-            rows[name, m] |= dict(difference=mean[m] - mean[baseline], difference_low=np.percentile(d, tails[0]), difference_high=np.percentile(d, tails[1]), better=np.nan if m == baseline else (sign*d > 0).mean())
+            rows[name, m] |= dict(difference=mean[m] - mean[baseline], difference_low=np.percentile(d, tails[0]),
+                difference_high=np.percentile(d, tails[1]), better=np.nan if m == baseline else (sign*d > 0).mean())
     return pd.DataFrame(rows).T.rename_axis(['score', 'method'])
 
 # %% ../nbs/60_evaluation.ipynb #53a9094e
@@ -321,13 +349,17 @@ def calibrate(
     threads:int=1,
 ):                              # -> (dict(factor, dispersion), table of scores by factor and dispersion)
     "The amplitude (and dispersion) that scores best on training targets. Raises `VCCError` where DES or a dispersion is asked for without a screen."
-    if screen is None and (metric == 'DES' or len(dispersions) > 1): raise VCCError('DES and the dispersion are properties of cells; pass the screen of the training targets')
+    if screen is None and (metric == 'DES' or len(dispersions) > 1):
+        raise VCCError('DES and the dispersion are properties of cells; pass the screen of the training targets')
     targets = list(predicted.obs[TARGET].astype(str)); measured = measured[measured.obs[TARGET].astype(str).isin(targets).to_numpy()]
-    if screen is not None: score = QuickScorer(real_cells(screen, targets), target_key=screen.target_key, control=screen.control, threads=threads)
+    if screen is not None:
+        score = QuickScorer(real_cells(screen, targets), target_key=screen.target_key, control=screen.control, threads=threads)
     rows = {}
     for f in factors:
         scaled = predicted.copy(); scaled.X = np.asarray(predicted.X)*f
-        for d in dispersions: rows[f, d] = (score_effects(scaled, measured) if screen is None else score(generate_cells(scaled, screen, seed=seed, dispersion=d))).mean()
+        for d in dispersions:
+            rows[f, d] = (score_effects(scaled, measured) if screen is None
+                else score(generate_cells(scaled, screen, seed=seed, dispersion=d))).mean()
     table = pd.DataFrame(rows).T.rename_axis(['factor', 'dispersion'])
     if not callable(metric): pick(metric, table, 'metric')
     value = table.apply(metric, axis=1) if callable(metric) else table[metric]*(-1 if metric in _lower else 1)
@@ -348,7 +380,10 @@ def _preset(target_key, control, threads):
     c = _need('cell_eval2').EvalConfig.from_preset('vcc2026')
     return replace(c, pert_col=target_key, control=control, num_threads=threads, device='cpu', de=replace(c.de, backend='pdex'))
 
-def _bare(a, target_key): return ad.AnnData(a.X, obs=pd.DataFrame({target_key: a.obs[target_key].astype(str).to_numpy()}, index=[f'cell{i}' for i in range(a.n_obs)]), var=pd.DataFrame(index=a.var_names))
+def _bare(a, target_key):
+    return ad.AnnData(a.X,
+        obs=pd.DataFrame({target_key: a.obs[target_key].astype(str).to_numpy()}, index=[f'cell{i}' for i in range(a.n_obs)]),
+        var=pd.DataFrame(index=a.var_names))
 
 def prepare_2026(
     real:ad.AnnData,        # measured cells and controls of one context, counts
@@ -384,10 +419,13 @@ def score_2026(
     with _refusals():
         tidy = scorer.compute_metrics(pred, real, config=config); wide = scorer.aggregate_metrics_wide(tidy)
         parts = tidy.to_pandas().pivot(index='perturbation', columns='metric', values='value').sort_index().rename_axis(columns=None)
-        per = pd.DataFrame({n: parts['expr_mse_unbiased_capped']/parts['expr_distance_unbiased'].mean() if n == 'MSE' else parts[m] for n, m in names.items()})
+        per = pd.DataFrame({n: parts['expr_mse_unbiased_capped']/parts['expr_distance_unbiased'].mean() if n == 'MSE' else parts[m]
+            for n, m in names.items()})
         overall = _row(wide, 'mean')[list(names.values())].set_axis(list(names)).to_frame('value')
         if ends is not None: overall = _scaled(overall, wide, config, pred, real, str(ends))
-    if (bad := per[['PDS', 'MSE', 'Jaccard']].isna()).any(axis=None): raise VCCError(f'{bad.columns[bad.any()][0]} is no number for target {bad.index[bad.any(axis=1)][0]!r}; see whether its cells are all alike')
+    if (bad := per[['PDS', 'MSE', 'Jaccard']].isna()).any(axis=None):
+        raise VCCError(f'{bad.columns[bad.any()][0]} is no number for target {bad.index[bad.any(axis=1)][0]!r}; see whether its cells are '
+            f'all alike')
     return per, overall
 
 def _row(wide, statistic): return wide.to_pandas().set_index('statistic').loc[statistic]
@@ -399,8 +437,11 @@ def _scaled(overall, wide, config, pred, real, ends):
     from cell_eval2.baseline import build_run_meta
     from cell_eval2.real_bundle import read_real_bundle
     names = seasons['2026']
-    official = scorer.score_metrics(wide, real_bundle=ends, user_meta=build_run_meta(config, real, pred)).to_pandas().set_index('metric').from_replicate
-    base, top = _row(pl.read_csv(read_real_bundle(ends).baseline_agg), 'mean'), read_anchor(ends)[0].to_pandas().set_index('metric').replicate
-    overall = overall.assign(**{c: [float(t.get(m, np.nan)) for m in names.values()] for c, t in (('mean_response', base), ('replicate', top), ('scaled', official))})
+    official = scorer.score_metrics(wide, real_bundle=ends,
+        user_meta=build_run_meta(config, real, pred)).to_pandas().set_index('metric').from_replicate
+    base, top = (_row(pl.read_csv(read_real_bundle(ends).baseline_agg), 'mean'),
+        read_anchor(ends)[0].to_pandas().set_index('metric').replicate)
+    overall = overall.assign(**{c: [float(t.get(m, np.nan)) for m in names.values()]
+        for c, t in (('mean_response', base), ('replicate', top), ('scaled', official))})
     overall.loc['average', 'scaled'] = official['avg_score']
     return overall

@@ -24,11 +24,13 @@ annotations = ('BP', 'CC', 'MF', 'Reactome')
 @cache
 def _vectors(library):
     "Genes, and their annotations in `library` as unit rows of weights (CSR)."
-    sets = [gs for _, gs in reactome_pathways().values()] if library == 'Reactome' else [gs for name, gs in go_terms().values() if name.startswith(library + ':')]
+    sets = ([gs for _, gs in reactome_pathways().values()] if library == 'Reactome'
+        else [gs for name, gs in go_terms().values() if name.startswith(library + ':')])
     sets = [gs for s in sets if len(gs := list(dict.fromkeys(s))) <= 500]
     genes = {g: i for i, g in enumerate(sorted({g for gs in sets for g in gs}))}
     cols, size = [genes[g] for gs in sets for g in gs], [len(gs) for gs in sets]
-    return list(genes), _unit(sp.csr_matrix((np.repeat(term_weights(sets), size), cols, np.r_[0, np.cumsum(size)]), shape=(len(sets), len(genes))).T.tocsr())
+    return list(genes), _unit(sp.csr_matrix((np.repeat(term_weights(sets), size), cols, np.r_[0, np.cumsum(size)]),
+        shape=(len(sets), len(genes))).T.tocsr())
 
 def _unit(V):
     "Rows of length 1 or 0."
@@ -44,10 +46,12 @@ def _rows(genes, table_genes, V):
 # %% ../nbs/24_gene_kernels.ipynb #279b8819
 def _name_vectors(genes):
     "Symbols as their beginnings of two to five letters, unit rows; symbols made by number (LOC..., C1orf...) and beginnings without a letter say nothing."
-    starts = [{g[:n] for n in (2, 3, 4, 5)} if not g.startswith('LOC') and 'orf' not in g and '.' not in g else set() for g in map(current_symbol, genes)]
+    starts = [{g[:n] for n in (2, 3, 4, 5)} if not g.startswith('LOC') and 'orf' not in g and '.' not in g else set()
+        for g in map(current_symbol, genes)]
     at = {s: i for i, s in enumerate(sorted(set().union(*starts)))}
     size = [len(s) for s in starts]
-    return _unit(sp.csr_matrix((np.ones(sum(size)), [at[x] for s in starts for x in sorted(s)], np.r_[0, np.cumsum(size)]), shape=(len(genes), max(len(at), 1))))
+    return _unit(sp.csr_matrix((np.ones(sum(size)), [at[x] for s in starts for x in sorted(s)], np.r_[0, np.cumsum(size)]),
+        shape=(len(genes), max(len(at), 1))))
 
 # %% ../nbs/24_gene_kernels.ipynb #5a27c25b
 def _coexpression(screen, split, seed):
@@ -66,11 +70,16 @@ def read_gene_table(
 ) -> pd.DataFrame:      # genes x features, standardised: each column of mean 0 and standard deviation 1; constant columns left out
     "A user's table of gene features, checked. Raises `VCCError` for what cannot be a number, and for genes listed twice."
     t = _read(table)
-    if t.index.duplicated().any(): raise VCCError(f'the gene table lists {t.index[t.index.duplicated()][0]!r} more than once; keep one row of each gene')
+    if t.index.duplicated().any():
+        raise VCCError(f'the gene table lists {t.index[t.index.duplicated()][0]!r} more than once; keep one row of each gene')
     for c in t:
         try: t[c] = pd.to_numeric(t[c])
-        except (ValueError, TypeError): raise VCCError(f'the gene table: column {c!r} holds {t[c].iloc[0]!r}, no number; keep the gene symbol in the first column and numbers in the others') from None
-    if (bad := ~np.isfinite(t).all(axis=1)).any(): raise VCCError(f'the gene table has no number for {t.index[bad][0]!r} in column {t.columns[~np.isfinite(t.loc[t.index[bad][0]])][0]!r}; fill it or drop the gene ({bad.sum():,} such)')
+        except (ValueError, TypeError):
+            raise VCCError(f'the gene table: column {c!r} holds {t[c].iloc[0]!r}, no number; keep the gene symbol in the first column and '
+                f'numbers in the others') from None
+    if (bad := ~np.isfinite(t).all(axis=1)).any():
+        raise VCCError(f'the gene table has no number for {t.index[bad][0]!r} in column '
+            f'{t.columns[~np.isfinite(t.loc[t.index[bad][0]])][0]!r}; fill it or drop the gene ({bad.sum():,} such)')
     t = t.loc[:, t.std(ddof=0) > 0].astype(np.float64)
     if not t.size: raise VCCError('the gene table has no column that differs between genes; give at least one')
     return (t - t.mean())/t.std(ddof=0)
@@ -81,7 +90,8 @@ def _read(table):
     else:
         path = Path(table)
         try: t = pd.read_parquet(path) if path.suffix in ('.parquet', '.pq') else pd.read_csv(path, sep=None, engine='python')
-        except (OSError, ValueError) as e: raise VCCError(f'{str(path)!r} cannot be read as a gene table ({str(e)[:80]}); give a CSV, TSV or parquet file, gene symbols first') from None
+        except (OSError, ValueError) as e:
+            raise VCCError(f'{str(path)!r} cannot be read as a gene table ({str(e)[:80]}); give a CSV, TSV or parquet file, gene symbols first') from None
     if pd.api.types.is_integer_dtype(t.index) and t.shape[1] > 1: t = t.set_index(t.columns[0])
     return t.set_axis(t.index.astype(str), axis=0)
 
@@ -97,7 +107,9 @@ class GeneKernel:
         a, b = list(a), list(a if b is None else b)
         both = list(dict.fromkeys([*a, *b])); at = pd.Index(both)
         same = np.equal.outer(*(np.array([current_symbol(g) for g in x], object) for x in (a, b)))
-        def one(rows): V = rows(both); S = V[at.get_indexer(a)] @ V[at.get_indexer(b)].T; return np.where(same, 1., S.toarray() if sp.issparse(S) else S)
+        def one(rows):
+            V = rows(both); S = V[at.get_indexer(a)] @ V[at.get_indexer(b)].T
+            return np.where(same, 1., S.toarray() if sp.issparse(S) else S)
         return {s: one(self.sources[s]) for s in self.weights}
 
     def __call__(self, a, b=None):
@@ -112,7 +124,9 @@ class GeneKernel:
     def on(self, genes):
         "The same kernel, its sources read once for `genes`: quicker where these are asked for again and again. `VCCError` for a gene not among them."
         genes = list(genes); at = pd.Index(genes)
-        def stored(V): return lambda wanted: V[[i if i >= 0 else pick(g, genes, 'gene of the kernel') for g, i in zip(wanted, at.get_indexer(list(wanted)))]]
+        def stored(V):
+            return lambda wanted: V[[i if i >= 0 else pick(g, genes, 'gene of the kernel')
+                for g, i in zip(wanted, at.get_indexer(list(wanted)))]]
         return GeneKernel({s: stored(self.sources[s](genes)) for s in self.weights}, self.weights)
 
     def reweighted(self, weights):
@@ -132,7 +146,8 @@ def gene_kernel(
 ) -> GeneKernel:
     "How alike genes are. Raises `VCCError` for a source that is not known and tables that cannot be read."
     asked = dict(sources) if isinstance(sources, dict) else dict.fromkeys([sources] if isinstance(sources, str) else sources, 1.)
-    make = {pick(s, [*annotations, 'name'], 'source'): _name_vectors if s == 'name' else (lambda genes, s=s: _rows(genes, *_vectors(s))) for s in asked}
+    make = {pick(s, [*annotations, 'name'], 'source'): _name_vectors if s == 'name' else (lambda genes, s=s: _rows(genes, *_vectors(s)))
+        for s in asked}
     if screen is not None:
         V = _coexpression(screen, split, seed)
         make |= {'coexpression': lambda genes: _rows(genes, *V), 'basal level': _rbf(read_gene_table(_basal(screen)))}
@@ -141,7 +156,8 @@ def gene_kernel(
         how = pick(form.get(name, 'cosine') if isinstance(form, dict) else form, ['cosine', 'rbf'], 'form')
         make[name] = {'cosine': _cosine, 'rbf': _rbf}[how](read_gene_table(table))
     asked |= {s: 1. for s in make if s not in asked} | {pick(s, make, 'weight of source'): w for s, w in (weights or {}).items()}
-    if not asked or min(asked.values()) < 0 or not max(asked.values()) > 0: raise VCCError(f'the kernel needs a source with a weight above 0, and none below; got {asked}')
+    if not asked or min(asked.values()) < 0 or not max(asked.values()) > 0:
+        raise VCCError(f'the kernel needs a source with a weight above 0, and none below; got {asked}')
     return GeneKernel(make, {s: float(w) for s, w in asked.items() if w > 0})
 
 def _cosine(t):

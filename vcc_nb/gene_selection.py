@@ -80,10 +80,13 @@ def seurat_v3(
     mean = (bulk.var['sum']/n).to_numpy(); var = np.clip(bulk.var['sum_sq'].to_numpy() - n*mean**2, 0, None)/(n - 1)
     expected, some = np.zeros(len(mean)), var > 0
     try: model = loess(np.log10(mean[some]), np.log10(var[some]), span=0.3, degree=2); model.fit()
-    except ValueError as e: raise VCCError(f'variable genes cannot be told in {n:,} cells x {some.sum():,} varying genes ({str(e).strip()[:60]}...); use more cells or a larger panel') from None
+    except ValueError as e:
+        raise VCCError(f'variable genes cannot be told in {n:,} cells x {some.sum():,} varying genes ({str(e).strip()[:60]}...); use more '
+            f'cells or a larger panel') from None
     expected[some] = model.outputs.fitted_values
     sd, (total, square) = np.sqrt(10**expected), np.zeros((2, len(mean)))
-    for i, b in screen.blocks(raw=True): _add_clipped(b.data, b.indices, b.indptr, rows[i:i+b.shape[0]], sd*np.sqrt(n) + mean, total, square)
+    for i, b in screen.blocks(raw=True):
+        _add_clipped(b.data, b.indices, b.indptr, rows[i:i+b.shape[0]], sd*np.sqrt(n) + mean, total, square)
     return pd.Series((n*mean**2 + square - 2*total*mean)/((n - 1)*sd**2), index=screen.genes, name='variability')
 
 # %% ../nbs/21_gene_selection.ipynb #2699e6d8
@@ -147,7 +150,9 @@ class BiologicalGeneSelector:
         screen = open_screen(screen); n, G = self.target_genes, len(screen.genes)
         always = [t for t in screen.targets if t in screen.genes]
         if n > G: raise VCCError(f'target_genes={n:,} but the screen has {G:,} genes; ask for at most that many')
-        if n < len(always): raise VCCError(f'target_genes={n} is fewer than the {len(always)} perturbation targets on the gene axis, which are always kept; ask for more')
+        if n < len(always):
+            raise VCCError(f'target_genes={n} is fewer than the {len(always)} perturbation targets on the gene axis, which are always '
+                f'kept; ask for more')
         found = evidence(screen, split, add=self.add, species=self.species)
         table = self.rank(found)
         return GeneSelection(table.head(n), found.about, table)
@@ -168,7 +173,8 @@ def evidence(screen:Screen, split:Split=None, *, add=None, species:str='human') 
     scores = pd.DataFrame({'responsive': responsiveness(effects_of(bulk, screen.control)), 'variable': highly_variable(screen, bulk, rows),
                            'detected': np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])}, index=screen.genes)
     repaired = '; '.join(sorted({f'{r["gene"]} -> {r["on_axis"]}' for r in sets.attrs.get('repaired', []) if r['on_axis']}))
-    about = dict(data=screen.source, split='none: all perturbations were used' if split is None else f'{split.method}, seed {split.seed}', version=f'vcc_nb {version("vcc-nb")}', names_repaired=repaired or 'none')
+    about = dict(data=screen.source, split='none: all perturbations were used' if split is None else f'{split.method}, seed {split.seed}',
+        version=f'vcc_nb {version("vcc-nb")}', names_repaired=repaired or 'none')
     return Evidence([t for t in screen.targets if t in screen.genes], sets, scores, about)
 
 # %% ../nbs/21_gene_selection.ipynb #a8199ad0
@@ -193,8 +199,10 @@ def _queues(sets, scores):
     by = scores.assign(gene=scores.index)
     best = lambda d, cols, up: d.sort_values([*cols, 'gene'], ascending=[*up, True], kind='stable')['gene'].tolist()
     tiers = sets.groupby(['set', 'gene'], sort=False).tier.min().reset_index()
-    queues = {s: best(x.merge(scores, left_on='gene', right_index=True), ['tier', 'responsive', 'detected'], [True, False, False]) for s, x in tiers.groupby('set', sort=False)}
-    return queues | {responsive: best(by, ['responsive', 'detected'], [False, False]), variable: best(by, ['variable', 'detected'], [False, False])}
+    queues = {s: best(x.merge(scores, left_on='gene', right_index=True), ['tier', 'responsive', 'detected'], [True, False, False])
+        for s, x in tiers.groupby('set', sort=False)}
+    return queues | {responsive: best(by, ['responsive', 'detected'], [False, False]),
+        variable: best(by, ['variable', 'detected'], [False, False])}
 
 def _ordered(always, queues, quotas):
     "gene -> rank, phase, chosen_as, for every gene of the axis."
@@ -210,7 +218,8 @@ def _reasons(always, sets, scores, top=2000):
     "gene -> every reason it has, and the sources of its sets. Responsive and variable: among the first `top`, or the first quarter of a small panel."
     n = min(top, len(scores)//4)
     first = {responsive: scores.responsive[scores.responsive > 0].nlargest(n).index, variable: scores.variable.nlargest(n).index}
-    rows = [(g, target, 'the screen') for g in always] + [(g, c, 'training cells') for c, gs in first.items() for g in gs] + list(sets[['gene', 'set', 'source']].itertuples(index=False, name=None))
+    rows = ([(g, target, 'the screen') for g in always] + [(g, c, 'training cells') for c, gs in first.items() for g in gs] +
+        list(sets[['gene', 'set', 'source']].itertuples(index=False, name=None)))
     t = pd.DataFrame(rows, columns=['gene', 'reason', 'source'])
     join = lambda x: ';'.join(dict.fromkeys(x))
     return t.groupby('gene', sort=False).agg(reasons=('reason', join), sources=('source', join)).reindex(scores.index).fillna('')
@@ -224,7 +233,8 @@ def shares(
     from scipy.stats import norm, false_discovery_control
     fx = effects_of(bulk, control); d, se = np.asarray(fx.X, np.float64), fx.layers['se'].astype(np.float64)
     p = 2*norm.sf(np.abs(np.divide(d, se, out=np.zeros_like(d), where=se > 0)))
-    parts = dict(expression=bulk.var['sum'].to_numpy(), changed=(false_discovery_control(p.ravel()).reshape(p.shape) < .05).sum(0), effect=np.clip((d**2 - se**2).sum(0), 0, None))
+    parts = dict(expression=bulk.var['sum'].to_numpy(), changed=(false_discovery_control(p.ravel()).reshape(p.shape) < .05).sum(0),
+        effect=np.clip((d**2 - se**2).sum(0), 0, None))
     return pd.DataFrame({k: v/max(v.sum(), 1e-12) for k, v in parts.items()}, index=fx.var_names)
 
 def coverage(
@@ -240,7 +250,8 @@ def coverage(
     held = s.loc[selection.genes].groupby(selection.table.chosen_as, sort=False).sum()
     held.insert(0, 'genes', selection.table.chosen_as.value_counts())
     rows = {'selected': s.loc[selection.genes], 'as many highly variable': s.loc[selection.ranked.variable.nlargest(n).index]}
-    out = pd.concat([held, pd.DataFrame({k: {'genes': n, **v.sum()} for k, v in rows.items()}).T, pd.DataFrame({'genes': n, **dict.fromkeys(s, n/total)}, index=['as many random (expected)'])])
+    out = pd.concat([held, pd.DataFrame({k: {'genes': n, **v.sum()} for k, v in rows.items()}).T,
+        pd.DataFrame({'genes': n, **dict.fromkeys(s, n/total)}, index=['as many random (expected)'])])
     return out.astype({'genes': int}).rename_axis('chosen as')
 
 # %% ../nbs/21_gene_selection.ipynb #c87d8724
@@ -254,7 +265,8 @@ def select_optimal_genes(
 ) -> tuple:                     # (AnnData of these genes in rank order: a view, on disk if the screen is, or `path` opened on disk; list of gene symbols)
     "Subset a screen to its most useful genes, best first. Raises `VCCError` as `BiologicalGeneSelector` does, and for a `path` that is the screen's own."
     screen = open_screen(adata)
-    if path is not None and screen.adata.isbacked and Path(path).resolve() == Path(screen.adata.filename).resolve(): raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
+    if path is not None and screen.adata.isbacked and Path(path).resolve() == Path(screen.adata.filename).resolve():
+        raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
     selection = BiologicalGeneSelector(target_genes).select(screen, split)
     if save_to is not None: selection.save(save_to)
     if path is None: return screen.adata[:, selection.genes], selection.genes

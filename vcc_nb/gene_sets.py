@@ -56,7 +56,8 @@ def match_symbols(
     axis,           # the gene symbols of a screen or panel
 ) -> tuple:         # (dict: gene -> its name on the axis, for genes that are there; DataFrame gene, on_axis ('' if refused), why: what was repaired or refused)
     "Find `genes` on `axis` although symbols changed, in both directions, never by a guess; each axis gene is given once."
-    if isinstance(genes, str) or isinstance(axis, str): raise VCCError('genes and axis are lists of gene symbols, not one string; write [...] around it')
+    if isinstance(genes, str) or isinstance(axis, str):
+        raise VCCError('genes and axis are lists of gene symbols, not one string; write [...] around it')
     genes, axis = list(dict.fromkeys(map(str, genes))), set(map(str, axis))
     mapping, taken, report = {g: g for g in genes if g in axis}, {g: g for g in genes if g in axis}, []
     for g in genes:
@@ -80,17 +81,22 @@ def _shipped():
 def _read_csv(path):
     "A CSV of gene, set and, if wished, tier, term, weight, every line checked."
     try: t = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (ValueError, pd.errors.ParserError) as e: raise VCCError(f'{str(path)!r} is no CSV of gene sets ({str(e).strip()}); it needs the columns gene and set') from e
+    except (ValueError, pd.errors.ParserError) as e:
+        raise VCCError(f'{str(path)!r} is no CSV of gene sets ({str(e).strip()}); it needs the columns gene and set') from e
     may = ['gene', 'set', 'tier', 'term', 'weight']
     for c in t:
-        if c not in may: raise VCCError(f'{str(path)!r}: column {c!r} is not known; {f"did you mean {near(c, may)[0]!r}" if near(c, may) else "the columns are " + ", ".join(may)}?')
-    if missing := [c for c in may[:2] if c not in t]: raise VCCError(f'{str(path)!r} lacks the column {missing[0]!r}; it has {", ".join(t)}')
+        if c not in may:
+            raise VCCError(f'{str(path)!r}: column {c!r} is not known; '
+                f'{f"did you mean {near(c, may)[0]!r}" if near(c, may) else "the columns are " + ", ".join(may)}?')
+    if missing := [c for c in may[:2] if c not in t]:
+        raise VCCError(f'{str(path)!r} lacks the column {missing[0]!r}; it has {", ".join(t)}')
     t = t.apply(lambda c: c.str.strip())
     good = dict(gene=r'\S+', set='.+', tier='[1-9][0-9]*', weight=r'[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?|')
     for c in t.columns.intersection(list(good)):
         if (bad := ~t[c].str.fullmatch(good[c])).any():
             i = int(bad.to_numpy().argmax())
-            raise VCCError(f"line {i + 2} of {str(path)!r}: {c} is {t[c].iloc[i]!r}; {dict(tier='a tier is 1, 2, ... (1 is chosen first)', weight='a weight is a number').get(c, f'every line needs a {c}, without spaces' if c == 'gene' else 'every line needs a set')}")
+            raise VCCError(f"line {i + 2} of {str(path)!r}: {c} is {t[c].iloc[i]!r}; "
+                f"{dict(tier='a tier is 1, 2, ... (1 is chosen first)', weight='a weight is a number').get(c, f'every line needs a {c}, without spaces' if c == 'gene' else 'every line needs a set')}")
     return t.assign(weight=pd.to_numeric(t.weight)) if 'weight' in t else t
 
 # %% ../nbs/20_gene_sets.ipynb #40c90e9c
@@ -102,7 +108,8 @@ def _own(add):
                 raise VCCError(f'add: set {s!r} must hold a list of gene symbols, not {gs!r}'[:300])
         t, source = pd.DataFrame([(g.strip(), s) for s, gs in add.items() for g in gs], columns=['gene', 'set']), 'given as a dict'
     else:
-        if not (path := Path(add)).is_file(): raise VCCError(f'add: there is no file {str(path)!r}; give a GMT file, a CSV file or a dict of set -> genes')
+        if not (path := Path(add)).is_file():
+            raise VCCError(f'add: there is no file {str(path)!r}; give a GMT file, a CSV file or a dict of set -> genes')
         source = path.name
         if '.gmt' in path.suffixes:
             t = pd.DataFrame([(g, s, d) for s, (d, gs) in read_gmt(path).items() for g in gs], columns=['gene', 'set', 'term'])
@@ -121,7 +128,8 @@ def gene_sets(
 
     `.attrs['repaired']` is a list of dicts (set, gene, on_axis, why): names that were changed to fit `axis`, and those that were not, being ambiguous."""
     if str(species).casefold() not in ('human', 'homo sapiens', 'homo_sapiens', '9606'):
-        raise VCCError(f'species {species!r}: the shipped gene sets are human; rename your genes to their one-to-one human orthologs (for instance with Ensembl BioMart) and ask for human')
+        raise VCCError(f'species {species!r}: the shipped gene sets are human; rename your genes to their one-to-one human orthologs (for '
+            f'instance with Ensembl BioMart) and ask for human')
     t = _shipped().copy()
     if add is not None: t = pd.concat([t, _own(add)], ignore_index=True)
     if axis is None: return t

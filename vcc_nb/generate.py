@@ -128,13 +128,16 @@ def control_material(
         X = b[rows[here]]; L = X if scale is None else _logged(X, scale[here][rows[here]])
         total += np.asarray(L.sum(0, dtype=np.float64)).ravel(); top = max(top, float(L.max())); parts.append(b[kept[here]])
     stored, depth, mean = sp.vstack(parts, format='csr'), screen.depth[kept], total/rows.sum()
-    if use_counts is False: return Material(None, stored if scale is None else _logged(stored, scale[kept]), np.ones(len(depth)), depth, None, None, mean, top)
+    if use_counts is False:
+        return Material(None, stored if scale is None else _logged(stored, scale[kept]), np.ones(len(depth)), depth, None, None, mean, top)
     counts, scale = recover_counts(stored) if scale is None else (stored.astype(np.int32), scale[kept])
     if (good := np.isfinite(scale)).mean() < .5: return Material(None, stored, np.ones(len(depth)), depth, None, None, mean, top)
     counts, scale = counts[good], scale[good]; depth = np.asarray(counts.sum(1), np.float64).ravel()
     return Material(counts, None, scale, depth, *gene_dispersion(counts, depth), mean, top)
 
-def _logged(counts, scale): return sp.csr_matrix((np.log1p(counts.data*np.repeat(scale, np.diff(counts.indptr))).astype(np.float32), counts.indices, counts.indptr), counts.shape)
+def _logged(counts, scale):
+    return sp.csr_matrix((np.log1p(counts.data*np.repeat(scale, np.diff(counts.indptr))).astype(np.float32), counts.indices, counts.indptr),
+        counts.shape)
 
 # %% ../nbs/51_generate.ipynb #05cc769f
 _kinds = ('lognorm', 'counts')
@@ -169,16 +172,20 @@ def _contexts(effects, screen):
     "Context of each row of `effects`: its own where it says so, else the only one there is."
     there = sorted(set(screen.contexts))
     if len(there) == 1: return [there[0]]*effects.n_obs
-    if CONTEXT not in effects.obs: raise VCCError(f'the screen has {len(there)} contexts ({", ".join(there[:4])}) and the effects do not say which is theirs; set effects.obs[{CONTEXT!r}]')
+    if CONTEXT not in effects.obs:
+        raise VCCError(f'the screen has {len(there)} contexts ({", ".join(there[:4])}) and the effects do not say which is theirs; set '
+            f'effects.obs[{CONTEXT!r}]')
     return [pick(c, there, 'context') for c in effects.obs[CONTEXT].astype(str)]
 
 def _numbers(effects, contexts, screen, n_cells):
     "How many cells of each row of `effects`."
     if n_cells is not None and np.isscalar(n_cells): return [int(n_cells)]*effects.n_obs
     if n_cells is not None:
-        if lone := sorted(set(effects.obs[TARGET]) - set(n_cells.index)): raise VCCError(f'n_cells says nothing of target {lone[0]!r} ({len(lone)} such targets)')
+        if lone := sorted(set(effects.obs[TARGET]) - set(n_cells.index)):
+            raise VCCError(f'n_cells says nothing of target {lone[0]!r} ({len(lone)} such targets)')
         return [int(n_cells[t]) for t in effects.obs[TARGET]]
-    if screen.is_control.all(): raise VCCError('the screen has control cells only, so it does not say how many cells a target has; pass n_cells')
+    if screen.is_control.all():
+        raise VCCError('the screen has control cells only, so it does not say how many cells a target has; pass n_cells')
     have = pd.Series(1, pd.MultiIndex.from_arrays([screen.labels, screen.contexts]))[~screen.is_control].groupby(level=[0, 1]).size()
     return [int(have.get(tc, have.median())) for tc in zip(effects.obs[TARGET], contexts)]
 
@@ -197,20 +204,27 @@ def cell_blocks(
 ):                              # -> iterator of (target, context, CSR cells x genes), context after context
     "Predicted cells of one target at a time. Raises `VCCError`, at once, for other genes, an unknown context, effects too large to be any, or counts wanted of a screen that shows none."
     pick(kind, _kinds, 'kind')
-    if not effects.var_names.equals(screen.genes): raise VCCError('the effects and the screen have different genes; predict for screen.genes, in their order')
+    if not effects.var_names.equals(screen.genes):
+        raise VCCError('the effects and the screen have different genes; predict for screen.genes, in their order')
     contexts = _contexts(effects, screen)
-    plan = pd.DataFrame(dict(target=effects.obs[TARGET].astype(str).to_numpy(), context=contexts, n=_numbers(effects, contexts, screen, n_cells), row=range(effects.n_obs)))
-    if (none := plan.n < 1).any(): raise VCCError(f'target {plan.target[none].iloc[0]!r} would get {plan.n[none].iloc[0]} cells; ask for 1 or more')
+    plan = pd.DataFrame(dict(target=effects.obs[TARGET].astype(str).to_numpy(), context=contexts,
+        n=_numbers(effects, contexts, screen, n_cells), row=range(effects.n_obs)))
+    if (none := plan.n < 1).any():
+        raise VCCError(f'target {plan.target[none].iloc[0]!r} would get {plan.n[none].iloc[0]} cells; ask for 1 or more')
     return _cell_blocks(effects, screen, plan, kind, seed, kind == 'lognorm' if exact is None else exact, dispersion, use_counts, pool)
 
 def _cell_blocks(effects, screen, plan, kind, seed, exact, dispersion, use_counts, pool):
     for context, part in plan.groupby('context', sort=False):
         m = control_material(screen, context, pool=pool, use_counts=use_counts, seed=seed)
-        if kind == 'counts' and m.counts is None: raise VCCError('counts are wanted, but the screen holds log-normalised values that come from no counts; open it with the layer of counts')
+        if kind == 'counts' and m.counts is None:
+            raise VCCError('counts are wanted, but the screen holds log-normalised values that come from no counts; open it with the layer '
+                'of counts')
         for target, n, row in zip(part.target, part.n, part.row):
             rng = np_rng(seed, f'cells of {target}' + (f' in {context}' if plan.context.nunique() > 1 else ''))
             wanted = m.mean + np.asarray(effects.X[row], np.float64).ravel()
-            if (grown := np.expm1(wanted.clip(0, 50)).sum()/np.expm1(m.mean).sum()) > 20: raise VCCError(f'the effects on {target!r} would make cells with {grown:,.3g} times the transcripts of a control cell; effects are changes of the mean natural log1p value')
+            if (grown := np.expm1(wanted.clip(0, 50)).sum()/np.expm1(m.mean).sum()) > 20:
+                raise VCCError(f'the effects on {target!r} would make cells with {grown:,.3g} times the transcripts of a control cell; '
+                    f'effects are changes of the mean natural log1p value')
             yield target, context, _changed(m, rng.choice(m.n, n, replace=n > m.n or not exact), wanted, kind, exact, dispersion, rng)
 
 # %% ../nbs/51_generate.ipynb #845a54df
@@ -241,6 +255,8 @@ def generate_cells(
     made = cell_blocks(effects, screen, kind=kind, **options)
     parts = [*control_blocks(screen, contexts=_contexts(effects, screen), kind=kind), *made]
     sizes = [X.shape[0] for _, _, X in parts]
-    obs = {key: pd.Categorical(np.repeat([p[j] for p in parts], sizes)) for j, key in enumerate((screen.target_key, screen.context_key)) if key}
+    obs = {key: pd.Categorical(np.repeat([p[j] for p in parts], sizes))
+        for j, key in enumerate((screen.target_key, screen.context_key)) if key}
     obs = pd.DataFrame(obs, index=[f'cell{i}' for i in range(sum(sizes))])
-    return ad.AnnData(sp.vstack([X for _, _, X in parts], format='csr'), obs=obs, var=pd.DataFrame(index=screen.genes), uns=dict(method=effects.uns.get('method', '')))
+    return ad.AnnData(sp.vstack([X for _, _, X in parts], format='csr'), obs=obs, var=pd.DataFrame(index=screen.genes),
+        uns=dict(method=effects.uns.get('method', '')))

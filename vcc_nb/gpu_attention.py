@@ -107,7 +107,8 @@ def _backward_q(q, k, v, out, d_out, logsum, mean, d_q, indptr, indices, absent,
 
 # %% ../nbs/29_gpu_attention.ipynb #14291c43
 @_kernel
-def _sums(first, end, listed, q, d_out, logsum, mean, k_D, v_D, XG, YG, D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr):
+def _sums(first, end, listed, q, d_out, logsum, mean, k_D, v_D, XG, YG, D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr,
+    WIDE: constexpr):
     "Gradients of a key and a value, from the readers at places `first` to `end` of `listed` (None: of all genes)."
     dk_D, dv_D = tl.zeros([D_BLOCK], WIDE), tl.zeros([D_BLOCK], WIDE)
     for at in range(first, end, BLOCK):
@@ -180,7 +181,8 @@ class _SparseOnGPU(torch.autograd.Function):
     def backward(ctx, d_out):
         q, k, v, out, logsum_BHG, absent_BG, target_B = ctx.saved_tensors; graph = ctx.graph; B, H, G, D = q.shape; parts = -(-G//PART)
         if d_out.stride() != out.stride(): d_out = torch.empty_like(out).copy_(d_out)
-        d_q, d_k, d_v, mean_BHG, part_k, part_v = *(torch.empty_like(out) for _ in 'qkv'), torch.empty_like(logsum_BHG), *(logsum_BHG.new_empty(B, H, parts, D) for _ in 'kv')
+        d_q, d_k, d_v, mean_BHG, part_k, part_v = (*(torch.empty_like(out) for _ in 'qkv'), torch.empty_like(logsum_BHG),
+            *(logsum_BHG.new_empty(B, H, parts, D) for _ in 'kv'))
         _launch(_backward_q, G, q, out, q, k, v, out, d_out, logsum_BHG, mean_BHG, d_q, graph.indptr, graph.indices, absent_BG, target_B)
         shared = q, k, v, d_out, logsum_BHG, mean_BHG, part_k, part_v
         _launch(_backward_target, parts, q, out, *shared, absent_BG, target_B, PART=PART)

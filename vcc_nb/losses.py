@@ -69,7 +69,9 @@ def measurable_weights(
     bulk = _training_bulk(screen, split, genes); fx = effects_of(bulk, screen.control)
     noise = (fx.layers['se'].astype(np.float64)**2).mean(0); signal = np.clip((np.asarray(fx.X, np.float64)**2).mean(0) - noise, 0, None)
     w = signal/np.maximum(signal + noise, 1e-12)*np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])
-    if not w.any(): raise VCCError('no gene of these shows a change above its noise in the training cells, so there is nothing to weigh by; use an unweighted loss')
+    if not w.any():
+        raise VCCError('no gene of these shows a change above its noise in the training cells, so there is nothing to weigh by; use an '
+            'unweighted loss')
     w = np.maximum(w, .1*w.mean())
     return (w/w.mean()).astype(np.float32)
 
@@ -94,13 +96,18 @@ def energy(
 def _groups(batch, n_contexts):
     "(examples, context) of each target in each context. `VCCError` if there is one cell of it, or no control mean."
     context = [0]*len(batch.targets) if batch.context_B is None else batch.context_B.tolist()
-    if batch.context_B is None and n_contexts > 1: raise VCCError('the energy loss has several contexts and the batch names none; make the batches with contexts=')
+    if batch.context_B is None and n_contexts > 1:
+        raise VCCError('the energy loss has several contexts and the batch names none; make the batches with contexts=')
     if n_contexts == 1: context = [0 if c >= 0 else c for c in context]
     groups = {}
     for i, key in enumerate(zip(batch.targets, context)): groups.setdefault(key, []).append(i)
     for (t, c), at in groups.items():
-        if not 0 <= c < n_contexts: raise VCCError(f'the batch has a context (number {c}) of target {t!r} that the energy loss has no controls of; name it in contexts=')
-        if len(at) < 2: raise VCCError(f'the energy loss needs 2 cells of a target in a batch, and there is 1 of {t!r}; make the batches with set_size=1 and together=16, and in as few parts')
+        if not 0 <= c < n_contexts:
+            raise VCCError(f'the batch has a context (number {c}) of target {t!r} that the energy loss has no controls of; name it in '
+                f'contexts=')
+        if len(at) < 2:
+            raise VCCError(f'the energy loss needs 2 cells of a target in a batch, and there is 1 of {t!r}; make the batches with '
+                f'set_size=1 and together=16, and in as few parts')
     return [(at, c) for (_, c), at in groups.items()]
 
 # %% ../nbs/35_losses.ipynb #4d42ac16
@@ -120,7 +127,8 @@ def make_loss(
     pick(name, losses, 'loss')
     if delta is not None and 'huber' not in name: raise VCCError(f"delta is of 'huber' and 'weighted_huber', not of {name!r}; leave it out")
     if name == 'mse': return mean_squared
-    if screen is None or split is None or genes is None: raise VCCError(f'the loss {name!r} is fitted on training cells; pass screen, split and genes')
+    if screen is None or split is None or genes is None:
+        raise VCCError(f'the loss {name!r} is fitted on training cells; pass screen, split and genes')
     if name == 'energy': return energy(_control_means(screen, genes, contexts, set_size))
     weights = measurable_weights(screen, split, genes) if 'weighted' in name else None
     return weighted(weights) if name == 'weighted' else huber(delta or 1.345*example_noise(screen, split, genes, set_size), weights)
@@ -128,7 +136,8 @@ def make_loss(
 # %% ../nbs/35_losses.ipynb #209025c1
 def _control_means(screen, genes, contexts, set_size):
     "(contexts, genes) in the order of their numbers; NaN for a context that the screen does not have."
-    if set_size != 1: raise VCCError(f'the energy loss compares single cells, and set_size={set_size}; make the batches with set_size=1 and together=16')
+    if set_size != 1:
+        raise VCCError(f'the energy loss compares single cells, and set_size={set_size}; make the batches with set_size=1 and together=16')
     bulk = screen.pseudobulks(screen.is_control)[:, list(genes)].to_df().set_axis(sorted(set(screen.contexts[screen.is_control])))
     if contexts is not None and len(contexts) > 1: return bulk.reindex(list(contexts)).to_numpy(np.float32)
     screen.require_one_context()

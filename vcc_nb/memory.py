@@ -71,7 +71,8 @@ def _follow(watch, model, optimizer):
         m.register_forward_pre_hook(functools.partial(watch.enter, name))
         m.register_forward_hook(watch.leave, always_call=True)
     for p in model.parameters(): p.register_post_accumulate_grad_hook(lambda p: watch.label([p.grad], 'gradients'))
-    optimizer.register_step_post_hook(lambda *_: watch.label([t for s in optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor)], 'optimizer'))
+    optimizer.register_step_post_hook(lambda *_: watch.label([t for s in optimizer.state.values() for t in s.values()
+        if isinstance(t, torch.Tensor)], 'optimizer'))
 
 def dry_run(
     make,           # function () -> (model, optimizer, batch: tuple of tensors)
@@ -84,7 +85,9 @@ def dry_run(
             model, optimizer, batch = make()
             _follow(watch, model, optimizer); watch.label(batch, 'batch')
             for _ in range(2): run(model, optimizer, batch)
-        except RuntimeError as e: raise VCCError(f'the step does not run on tensors without values ({str(e).strip().splitlines()[0]}); an operation of your own needs its shapes said, see torch.library.register_fake') from e
+        except RuntimeError as e:
+            raise VCCError(f'the step does not run on tensors without values ({str(e).strip().splitlines()[0]}); an operation of your own '
+                f'needs its shapes said, see torch.library.register_fake') from e
         return dict(sorted(watch.at_peak.items(), key=lambda o: -o[1]))
 
 class _OnGPU(TorchFunctionMode):
@@ -110,7 +113,8 @@ class TrainingStep:
 
     def __post_init__(self):
         pick(self.precision, _dtypes, 'precision'); pick(self.device.split(':')[0], ('cpu', 'cuda'), 'device of a memory estimate:')
-        if self.batch_size < 1 or self.recompute < 0: raise VCCError(f'batch_size={self.batch_size} and recompute={self.recompute} cannot be; use at least 1 example and 0 blocks')
+        if self.batch_size < 1 or self.recompute < 0:
+            raise VCCError(f'batch_size={self.batch_size} and recompute={self.recompute} cannot be; use at least 1 example and 0 blocks')
 
 _dtypes = dict(float32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
@@ -134,16 +138,19 @@ def _empty(t):
     return nn.Parameter(e, t.requires_grad) if isinstance(t, nn.Parameter) else e
 
 def _blocks(model):
-    if not isinstance(getattr(model, 'blocks', None), nn.ModuleList): raise VCCError(f'{type(model).__name__} has no list of blocks to recompute; name it `blocks` (an nn.ModuleList), or use recompute=0')
+    if not isinstance(getattr(model, 'blocks', None), nn.ModuleList):
+        raise VCCError(f'{type(model).__name__} has no list of blocks to recompute; name it `blocks` (an nn.ModuleList), or use recompute=0')
     return model.blocks
 
 def _make(step, device):
     "Model, optimizer and batch (the target last) on `device`."
     model = _build(step) if device == 'cpu' else _build(step).to(device); sizes = getattr(model, 'sizes', {})
-    if step.inputs is None and 'n_genes' not in sizes: raise VCCError(f'what {type(model).__name__} takes is not known; say inputs=, the shape of each input of one example')
+    if step.inputs is None and 'n_genes' not in sizes:
+        raise VCCError(f'what {type(model).__name__} takes is not known; say inputs=, the shape of each input of one example')
     shapes = list(step.inputs or [(sizes['n_genes'],), (), *[(n,) for n in [sizes.get('n_features')] if n]])
     if target := step.target or (step.inputs is None and (sizes['n_genes'],)): shapes.append(target)
-    batch = tuple(torch.rand(step.batch_size, *s, device=device) if len(s) else torch.zeros(step.batch_size, dtype=torch.long, device=device) for s in shapes)
+    batch = tuple(torch.rand(step.batch_size, *s, device=device) if len(s)
+        else torch.zeros(step.batch_size, dtype=torch.long, device=device) for s in shapes)
     return model, torch.optim.AdamW(model.parameters(), foreach=step.device != 'cpu'), batch      # on a GPU torch updates all parameters at once
 
 def _train(step, model, optimizer, batch):
@@ -180,7 +187,8 @@ class Estimate:
 
     def __repr__(self): return f'{self.peak_gb:.2f} GiB at the peak: ' + ', '.join(f'{k} {v:.2f}' for k, v in self.grouped().items())
 
-PARTS = {'process': '#d0d0d0', 'data': '#a8a8a8', 'parameters': '#27496d', 'gradients': '#4878a8', 'optimizer': '#8fb3d9', 'batch': '#6a994e', 'activations': '#e09f3e', 'attention': '#b03a48', 'backward': '#e8c7a0'}
+PARTS = {'process': '#d0d0d0', 'data': '#a8a8a8', 'parameters': '#27496d', 'gradients': '#4878a8', 'optimizer': '#8fb3d9',
+    'batch': '#6a994e', 'activations': '#e09f3e', 'attention': '#b03a48', 'backward': '#e8c7a0'}
 
 # %% ../nbs/31_memory.ipynb #39661c9e
 def estimate(
@@ -224,12 +232,16 @@ def measure(
     release:bool=True,          # see `release_freed_memory`
 ) -> Measured:
     "Run `step` twice and see: on a CPU in a process of its own, on a GPU by torch's own count (untested: no GPU was at hand)."
-    if not isinstance(step.model, str): raise VCCError("a process of its own can only be told a model's name; give TrainingStep model='module:name'")
+    if not isinstance(step.model, str):
+        raise VCCError("a process of its own can only be told a model's name; give TrainingStep model='module:name'")
     if step.device != 'cpu': return _measure_cuda(step)
     env = os.environ | dict(PYTHONPATH=os.pathsep.join(o for o in sys.path if o))
     arguments = [json.dumps(asdict(step)), str(torch.get_num_threads()), str(int(release))]
-    child = subprocess.run([sys.executable, '-c', 'from vcc_nb.memory import _child; _child()', *arguments], capture_output=True, text=True, env=env)
-    if child.returncode: raise VCCError(f'the step could not be measured: {(child.stderr.strip().splitlines() or [f"stopped by signal {-child.returncode} (9: no memory left)"])[-1]}')
+    child = subprocess.run([sys.executable, '-c', 'from vcc_nb.memory import _child; _child()', *arguments], capture_output=True,
+        text=True, env=env)
+    if child.returncode:
+        raise VCCError(f'the step could not be measured: '
+            f'{(child.stderr.strip().splitlines() or [f"stopped by signal {-child.returncode} (9: no memory left)"])[-1]}')
     return Measured(**json.loads(child.stdout.splitlines()[-1]))
 
 def _child():
@@ -247,9 +259,11 @@ def _run(step, device='cpu'):
 # %% ../nbs/31_memory.ipynb #af50faad
 def _miniature(step):
     "The same kind of step, as small as it gets: what it holds is what the libraries hold."
-    if not isinstance(step.model, str) or 'n_genes' not in step.sizes: return TrainingStep('torch.nn:Linear', dict(in_features=8, out_features=8), batch_size=1, inputs=((8,),), precision=step.precision)
+    if not isinstance(step.model, str) or 'n_genes' not in step.sizes:
+        return TrainingStep('torch.nn:Linear', dict(in_features=8, out_features=8), batch_size=1, inputs=((8,),), precision=step.precision)
     small = dict(n_genes=256, n_layers=2, n_features=8, embed_dim=16*step.sizes.get('n_heads', 4))
-    return TrainingStep(step.model, step.sizes | {k: v for k, v in small.items() if step.sizes.get(k)}, batch_size=1, precision=step.precision, recompute=1 if 'n_layers' in step.sizes else 0)
+    return TrainingStep(step.model, step.sizes | {k: v for k, v in small.items() if step.sizes.get(k)}, batch_size=1,
+        precision=step.precision, recompute=1 if 'n_layers' in step.sizes else 0)
 
 def process_memory(step:TrainingStep) -> int:
     "Bytes that a process on the CPU holds which trains a miniature of `step`: Python, torch, kernels. Measured once a kind, in some seconds."
@@ -278,7 +292,8 @@ def checkpoint_blocks(
     keep_attention:bool=True,   # but not their attention
 ):
     "Let the first `n` blocks keep only their input in training. Values, gradients and dropout stay the same. `VCCError` for more blocks than there are."
-    if n > len(blocks): raise VCCError(f'recompute={n} is more than the {len(blocks)} blocks there are; {len(blocks) - 1} save all that can be saved')
+    if n > len(blocks):
+        raise VCCError(f'recompute={n} is more than the {len(blocks)} blocks there are; {len(blocks) - 1} save all that can be saved')
     for i, block in enumerate(blocks):
         block.__dict__.pop('forward', None)
         if i < n: block.forward = functools.partial(_recomputed, block, type(block).forward, keep_attention)
@@ -314,7 +329,9 @@ def _what_would_fit(step, budget_gb, peak, held):
     "Why not even one example fits, and what to do."
     help, one = [], replace(step, batch_size=1)
     with FakeTensorMode(): blocks = len(getattr(_build(step), 'blocks', []))
-    if blocks - 1 > step.recompute and estimate(less := replace(one, recompute=blocks - 1, keep_attention=False), **held).peak_gb <= budget_gb: help.append(f'recompute={less.recompute}, keep_attention=False')
+    if blocks - 1 > step.recompute and estimate(less := replace(one, recompute=blocks - 1, keep_attention=False),
+        **held).peak_gb <= budget_gb:
+        help.append(f'recompute={less.recompute}, keep_attention=False')
     fixed, genes = sum(estimate(one, **held).parts.get(o, 0) for o in ('process', 'data'))/2**30, step.sizes.get('n_genes')
     if genes and budget_gb > fixed: help.append(f'about {int(.9*genes*(budget_gb - fixed)/(peak - fixed)):,} genes')
     if budget_gb <= fixed: help.append(f'more than {fixed:.2f} GiB, which the process and its data hold already')
@@ -328,9 +345,11 @@ def fit_recompute(
 ) -> TrainingStep:          # the same, with as little computed again as the budget allows
     "Keep what fits: no block recomputed, else the fewest, first with their attention kept. `VCCError` if all of them are not enough."
     with FakeTensorMode(): n = len(_blocks(_build(replace(step, recompute=0))))
-    for choice in [dict(recompute=i, keep_attention=True) for i in range(n)] + [dict(recompute=i, keep_attention=False) for i in range(1, n)]:
+    for choice in [dict(recompute=i, keep_attention=True) for i in range(n)] + [dict(recompute=i, keep_attention=False)
+        for i in range(1, n)]:
         if (e := estimate(replace(step, **choice), **held)).peak_gb <= budget_gb: return e.step
-    raise VCCError(f'a batch of {step.batch_size} needs {e.peak_gb:.2f} GiB even with {n - 1} of {n} blocks recomputed, the budget is {budget_gb:g}; lower the batch (fit_batch finds it)')
+    raise VCCError(f'a batch of {step.batch_size} needs {e.peak_gb:.2f} GiB even with {n - 1} of {n} blocks recomputed, the budget is '
+        f'{budget_gb:g}; lower the batch (fit_batch finds it)')
 
 # %% ../nbs/31_memory.ipynb #ec0b9f88
 def what_multiplies(device='cpu') -> set:
@@ -367,7 +386,8 @@ def pick_precision(
     "The precision to train in. `VCCError` with the reason where the one asked for loses."
     if precision == 'auto': return next(p for p in ('bf16', 'fp16', 'float32') if not why_not(p, device, has))
     reason = why_not(precision, device, has)
-    if reason and not force: raise VCCError(f"precision={precision!r} is refused on {device}: {reason}; use precision='float32' (or 'auto'), or force=True")
+    if reason and not force:
+        raise VCCError(f"precision={precision!r} is refused on {device}: {reason}; use precision='float32' (or 'auto'), or force=True")
     return precision
 
 # %% ../nbs/31_memory.ipynb #6125bbbd
@@ -383,13 +403,16 @@ def estimate_memory_usage(
     "What training `model` would take. One that has `sizes` takes (batch, genes) as the gene model does; another takes (batch, tokens, width). `VCCError` for numbers that are not the model's."
     sizes, given = getattr(model, 'sizes', {}), dict(n_genes=seq_len, embed_dim=embed_dim)
     for k, v in given.items():
-        if sizes.get(k, v) != v: raise VCCError(f'the model has {k}={sizes[k]:,}, not {v:,}; pass its own, or build the model that is meant (on torch.device("meta") it costs nothing)')
+        if sizes.get(k, v) != v:
+            raise VCCError(f'the model has {k}={sizes[k]:,}, not {v:,}; pass its own, or build the model that is meant (on '
+                f'torch.device("meta") it costs nothing)')
     shapes = {} if 'n_genes' in sizes else dict(inputs=((seq_len, embed_dim),))
     return estimate(TrainingStep(model, batch_size=batch_size, precision=precision, recompute=recompute, device=device, **shapes), **held)
 
 class ScalingOptimizations:
     "Memory before it is spent: predict, fit, measure, and the two ways to need less."
-    estimate_memory_usage, estimate, fit_batch, fit_recompute, measure = map(staticmethod, (estimate_memory_usage, estimate, fit_batch, fit_recompute, measure))
+    estimate_memory_usage, estimate, fit_batch, fit_recompute, measure = map(staticmethod,
+        (estimate_memory_usage, estimate, fit_batch, fit_recompute, measure))
     checkpoint_blocks, pick_precision, release_freed_memory = map(staticmethod, (checkpoint_blocks, pick_precision, release_freed_memory))
 
 # %% ../nbs/31_memory.ipynb #1c4a1086
@@ -403,5 +426,6 @@ def plot_memory(
     t = pd.DataFrame({str(k): e.grouped() for k, e in estimates.items()}).reindex([o for o in PARTS]).dropna(how='all').fillna(0)
     t.T.plot.bar(stacked=True, ax=ax, rot=0, width=.75, color=[PARTS[o] for o in t.index], legend=False)
     if budget_gb: ax.axhline(budget_gb, color='black', lw=1, ls='--')
-    ax.set_ylabel('GiB at the peak'); ax.legend(*(o[::-1] for o in ax.get_legend_handles_labels()), bbox_to_anchor=(1, 1), loc='upper left', frameon=False)
+    ax.set_ylabel('GiB at the peak')
+    ax.legend(*(o[::-1] for o in ax.get_legend_handles_labels()), bbox_to_anchor=(1, 1), loc='upper left', frameon=False)
     return ax

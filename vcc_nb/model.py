@@ -61,10 +61,14 @@ class MemoryEfficientStateModel(nn.Module):
     ):
         super().__init__()
         attention = get_attention(attention_type)
-        if embed_dim % n_heads: raise VCCError(f'embed_dim={embed_dim} is not a multiple of n_heads={n_heads}; choose embed_dim={embed_dim//n_heads*n_heads or n_heads} or another number of heads')
-        self.sizes = dict(n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads, attention_type=attention_type, n_layers=n_layers, n_features=n_features, n_contexts=n_contexts, dropout=dropout)
+        if embed_dim % n_heads:
+            raise VCCError(f'embed_dim={embed_dim} is not a multiple of n_heads={n_heads}; choose '
+                f'embed_dim={embed_dim//n_heads*n_heads or n_heads} or another number of heads')
+        self.sizes = dict(n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads, attention_type=attention_type, n_layers=n_layers,
+            n_features=n_features, n_contexts=n_contexts, dropout=dropout)
         self.graph = None if attention_type in ('full', 'linear') else as_graph(network) if network is not None else random_graph(n_genes)
-        if self.graph is not None and len(self.graph) != n_genes: raise VCCError(f'the network has {len(self.graph):,} genes, n_genes={n_genes:,}; make the network for the genes of the model')
+        if self.graph is not None and len(self.graph) != n_genes:
+            raise VCCError(f'the network has {len(self.graph):,} genes, n_genes={n_genes:,}; make the network for the genes of the model')
         self.gene = nn.Embedding(n_genes, embed_dim)
         self.state = nn.Linear(2, embed_dim, bias=False)        # a token's expression, and whether it was hit
         self.context = nn.Embedding(n_contexts, embed_dim) if n_contexts else None
@@ -80,7 +84,8 @@ def _in_order(self:MemoryEfficientStateModel, x_BG, target_B, absent_BG):
     "The input in the network's order."
     if self.graph is None: return x_BG, target_B, absent_BG
     order = self.graph.order; place = order.argsort()
-    return x_BG[:, order], target_B if target_B is None else torch.where(target_B < 0, -1, place[target_B]), absent_BG if absent_BG is None else absent_BG[:, order]
+    return (x_BG[:, order], target_B if target_B is None else torch.where(target_B < 0, -1, place[target_B]),
+        absent_BG if absent_BG is None else absent_BG[:, order])
 
 @patch
 def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B):
@@ -89,14 +94,20 @@ def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_
     all_BE = gene_GE.new_zeros(len(x_BG), gene_GE.shape[1])
     if features_BF is not None: all_BE = all_BE + self.prior(features_BF)
     if context_B is not None: all_BE = all_BE + self.context(context_B.clamp(min=0))*(context_B >= 0)[:, None]
-    hit_BG = torch.zeros_like(x_BG) if target_B is None else (torch.arange(x_BG.shape[1], device=x_BG.device) == target_B[:, None]).to(x_BG.dtype)
+    hit_BG = (torch.zeros_like(x_BG) if target_B is None
+        else (torch.arange(x_BG.shape[1], device=x_BG.device) == target_B[:, None]).to(x_BG.dtype))
     return torch.baddbmm(gene_GE + all_BE[:, None], torch.stack([x_BG, hit_BG], 2), self.state.weight.T.expand(len(x_BG), -1, -1))
 
 @patch
 def _check(self:MemoryEfficientStateModel, x_BG, features_BF, context_B):
-    if x_BG.shape[-1] != self.sizes['n_genes']: raise VCCError(f"the expression given has {x_BG.shape[-1]} genes, the model {self.sizes['n_genes']}; pass the genes the model was made for, in their order")
-    if features_BF is not None and self.prior is None: raise VCCError('features were given to a model made without them; make it with n_features=')
-    if context_B is not None and (self.context is None or context_B.max() >= self.sizes['n_contexts']): raise VCCError(f"a context was given that the model does not have (n_contexts={self.sizes['n_contexts']}); make it with more, or pass -1 for one it does not know")
+    if x_BG.shape[-1] != self.sizes['n_genes']:
+        raise VCCError(f"the expression given has {x_BG.shape[-1]} genes, the model {self.sizes['n_genes']}; pass the genes the model was "
+            f"made for, in their order")
+    if features_BF is not None and self.prior is None:
+        raise VCCError('features were given to a model made without them; make it with n_features=')
+    if context_B is not None and (self.context is None or context_B.max() >= self.sizes['n_contexts']):
+        raise VCCError(f"a context was given that the model does not have (n_contexts={self.sizes['n_contexts']}); make it with more, or "
+            f"pass -1 for one it does not know")
 
 @patch
 def forward(self:MemoryEfficientStateModel,
@@ -145,8 +156,11 @@ def carry(
     seed:int=0,                         # of the rows at random
 ) -> MemoryEfficientStateModel:
     "A model for the genes `new` that knows of each gene in `old` what `model` knows, wherever it stands now."
-    if len(list(old)) != model.sizes['n_genes']: raise VCCError(f"old names {len(list(old)):,} genes, the model has {model.sizes['n_genes']:,}; pass the genes the model was made for, in their order")
-    if pick(new_rows, ('random', 'neighbours'), 'new_rows') == 'neighbours' and network is None: raise VCCError("new_rows='neighbours' needs to know who they are; pass network= of the new genes, or use new_rows='random'")
+    if len(list(old)) != model.sizes['n_genes']:
+        raise VCCError(f"old names {len(list(old)):,} genes, the model has {model.sizes['n_genes']:,}; pass the genes the model was made "
+            f"for, in their order")
+    if pick(new_rows, ('random', 'neighbours'), 'new_rows') == 'neighbours' and network is None:
+        raise VCCError("new_rows='neighbours' needs to know who they are; pass network= of the new genes, or use new_rows='random'")
     other = create_memory_efficient_model(**{**model.sizes, 'n_genes': len(new)}, network=network, seed=seed)
     shared = {k: v.cpu() for k, v in model.state_dict().items() if not k.startswith('graph.')}
     at = torch.as_tensor(pd.Index(old).get_indexer(list(new)))
@@ -158,7 +172,8 @@ def carry(
 def _from_neighbours(rows_GE, known_G, graph):
     "`rows_GE`, in which those that are not known are the mean of the known ones they read; without any they stay."
     place, G = graph.order.argsort().numpy(), len(graph)
-    reads = sp.csr_matrix((np.ones(len(graph.indices), np.float32), graph.indices.numpy(), graph.indptr.numpy()), shape=(G, G))[place][:, place] @ sp.diags(known_G.numpy().astype(np.float32))
+    reads = sp.csr_matrix((np.ones(len(graph.indices), np.float32), graph.indices.numpy(), graph.indptr.numpy()), shape=(G, G))[place][:,
+        place] @ sp.diags(known_G.numpy().astype(np.float32))
     n_G = torch.as_tensor(np.asarray(reads.sum(1)).ravel()); joins = ~known_G & (n_G > 0)
     return torch.where(joins[:, None], torch.as_tensor(reads @ rows_GE.numpy())/n_G.clamp(min=1)[:, None], rows_GE)
 
@@ -169,7 +184,8 @@ def load_model(
     "A model as it was saved, its network with it."
     network = None
     if 'graph.order' in weights:
-        network = Graph(sp.csr_matrix((np.ones(len(weights['graph.indices'])), weights['graph.indices'].numpy(), weights['graph.indptr'].numpy())))
+        network = Graph(sp.csr_matrix((np.ones(len(weights['graph.indices'])), weights['graph.indices'].numpy(),
+            weights['graph.indptr'].numpy())))
     model = MemoryEfficientStateModel(**sizes, network=network); model.load_state_dict(weights)
     return model
 

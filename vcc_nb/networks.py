@@ -73,7 +73,8 @@ def term_weights(
 def _weighed(libraries, max_genes):
     "Terms of each library that are not too large, as lists of genes, and the weights of all."
     terms = [[list(dict.fromkeys(gs)) for _, gs in library.values() if len(set(gs)) <= max_genes] for library in libraries]
-    if not any(map(len, terms)): raise VCCError(f'terms holds no term of {max_genes} genes or fewer; give a list of libraries as read_gmt reads them')
+    if not any(map(len, terms)):
+        raise VCCError(f'terms holds no term of {max_genes} genes or fewer; give a list of libraries as read_gmt reads them')
     return terms, term_weights([gs for sets in terms for gs in sets])
 
 @cache
@@ -94,7 +95,8 @@ def pathway_similarity(
         names, report = match_symbols(sorted({g for gs in sets for g in gs}), genes)
         rows += [[at[names[g]] for g in gs if g in names] for gs in sets]; reports.append(report)
     size = np.array([len(r) for r in rows])
-    V = sp.csr_matrix((np.repeat(weights, size), np.concatenate(rows).astype(int), np.r_[0, np.cumsum(size)]), shape=(len(rows), len(at))).T.tocsr()
+    V = sp.csr_matrix((np.repeat(weights, size), np.concatenate(rows).astype(int), np.r_[0, np.cumsum(size)]),
+        shape=(len(rows), len(at))).T.tocsr()
     length = np.sqrt(sp.linalg.norm(V, axis=1)**2 + private*np.log(n_human)**2 + 1e-12)
     V = sp.csr_matrix(sp.diags(1/length) @ V, dtype=np.float32); VT = V.T.tocsr()
     return by_blocks(lambda i, j: V[i:j] @ VT, len(at), n), pd.concat(reports, ignore_index=True)
@@ -104,12 +106,15 @@ def _edge_table(table):
     "The table of regulation, checked."
     if not isinstance(table, pd.DataFrame):
         try: table = pd.read_csv(table)
-        except (OSError, ValueError, TypeError) as e: raise VCCError(f'regulation={str(table)!r} cannot be read ({e}); give a DataFrame or a CSV of source, target, weight') from None
-    for c in ('source', 'target', 'weight'): pick(c, [c] if c in table else table.columns, 'column of regulation (it needs source, target and weight):')
+        except (OSError, ValueError, TypeError) as e:
+            raise VCCError(f'regulation={str(table)!r} cannot be read ({e}); give a DataFrame or a CSV of source, target, weight') from None
+    for c in ('source', 'target', 'weight'):
+        pick(c, [c] if c in table else table.columns, 'column of regulation (it needs source, target and weight):')
     t = table[['source', 'target', 'weight']].astype({'source': str, 'target': str})
     weight = pd.to_numeric(t.weight, errors='coerce')
     if (bad := ~np.isfinite(weight) | (weight == 0)).any():
-        raise VCCError(f'regulation: row {int(bad.to_numpy().argmax())} has the weight {t.weight[bad].iloc[0]!r}; write a number above 0 for activation, below 0 for repression')
+        raise VCCError(f'regulation: row {int(bad.to_numpy().argmax())} has the weight {t.weight[bad].iloc[0]!r}; write a number above 0 '
+            f'for activation, below 0 for repression')
     if (double := t.duplicated(['source', 'target'])).any():
         s, g = t.loc[double, ['source', 'target']].iloc[0]
         raise VCCError(f'regulation: {s} -> {g} is listed more than once; keep one row of each pair')
@@ -194,7 +199,8 @@ def modules(
         D = sp.diags(1/np.sqrt(degree[some]))
         U = randomized_svd(D @ A[some][:, some] @ D + sp.eye(n), min(dim, n//2), n_iter=6, random_state=seed)[0]
         U /= np.maximum(np.linalg.norm(U, axis=1, keepdims=True), 1e-12)
-        cell = np.unique(MiniBatchKMeans(n//16, init='random', n_init=1, batch_size=4096, random_state=seed).fit_predict(U), return_inverse=True)[1]
+        cell = np.unique(MiniBatchKMeans(n//16, init='random', n_init=1, batch_size=4096, random_state=seed).fit_predict(U),
+            return_inverse=True)[1]
         tree = linkage([U[cell == c].mean(0) for c in range(cell.max() + 1)], 'ward')
         leaves, group = leaves_list(tree), fcluster(tree, round(n**.5), 'maxclust')
         number = {g: i for i, g in enumerate(dict.fromkeys(group[leaves]))}
@@ -217,10 +223,12 @@ class GeneNetwork:
     @property
     def isolated(self):
         "Genes that no source gave a neighbour: they read themselves and the hubs."
-        return [g for g, n in zip(self.genes, sum(np.diff(abs(s).multiply(self.edges).tocsr().indptr) for s in self.sources.values())) if n == 0]
+        return [g for g, n in zip(self.genes, sum(np.diff(abs(s).multiply(self.edges).tocsr().indptr) for s in self.sources.values()))
+            if n == 0]
     def __repr__(self):
         n = np.diff(self.edges.indptr)
-        return (f'GeneNetwork: {len(self):,} genes read {n.mean():.1f} each ({n.min()} to {n.max()}), {self.edges.nnz:,} edges in {self.module.max() + 1} modules\n'
+        return (f'GeneNetwork: {len(self):,} genes read {n.mean():.1f} each ({n.min()} to {n.max()}), {self.edges.nnz:,} edges in '
+            f'{self.module.max() + 1} modules\n'
                 f'  sources: {", ".join(f"{s} (weight {w:g})" for s, w in self.about.get("weights", {}).items())}\n'
                 f'  hubs: {", ".join(self.hubs) or "none"}; {len(self.isolated):,} genes without a neighbour')
 
@@ -231,7 +239,8 @@ class GeneNetwork:
         if (at < 0).any(): pick(genes[int(np.argmin(at))], self.genes, 'gene')
         cut = lambda M: _sorted(M[at][:, at])
         place = np.argsort(self.order)[at]
-        return GeneNetwork(genes, cut(self.edges), {s: cut(M) for s, M in self.sources.items()}, self.module[at], np.argsort(place), [h for h in self.hubs if h in genes], self.about)
+        return GeneNetwork(genes, cut(self.edges), {s: cut(M) for s, M in self.sources.items()}, self.module[at], np.argsort(place),
+            [h for h in self.hubs if h in genes], self.about)
 
 def _sorted(M):
     "CSR with sorted int32 indices."
@@ -257,7 +266,9 @@ def gene_network(
 ) -> GeneNetwork:
     "The `k` genes that each gene should look at. Raises `VCCError` for a source that is not known or has nothing to work on, and a `k` without room."
     genes, asked = _checked(genes), hubs if isinstance(hubs, int) else len(hubs := list(hubs))
-    if asked < 0 or k < asked + 2: raise VCCError(f'k={k} leaves no room for a neighbour beside the gene itself and {asked} hubs; ask for k={max(asked, 0) + 2} or more, or fewer hubs')
+    if asked < 0 or k < asked + 2:
+        raise VCCError(f'k={k} leaves no room for a neighbour beside the gene itself and {asked} hubs; ask for k={max(asked, 0) + 2} or '
+            f'more, or fewer hubs')
     given = {'pathways': dict(terms=terms), 'regulation': regulation is not None and dict(table=regulation),
              'coexpression': screen is not None and dict(screen=open_screen(screen), split=split, seed=seed)}
     weights = _weights(sources, given)
@@ -269,15 +280,18 @@ def gene_network(
     hubs = _most_read(near, module, ranked, hubs) if isinstance(hubs, int) else [pick(h, ranked, 'hub') for h in hubs]
     edges = _choose(mixed, np.isin(ranked, hubs), k)
     if symmetric: edges = edges.maximum(edges.T)
-    about = dict(k=k, weights=weights, symmetric=symmetric, repaired=[dict(source=s, **r) for s, (_, report) in found.items() for r in report.to_dict('records')])
-    net = GeneNetwork(ranked, _sorted(edges), {s: _sorted(S.sign().astype(np.int8)) for s, (S, _) in found.items()}, module, order, hubs, about)
+    about = dict(k=k, weights=weights, symmetric=symmetric,
+        repaired=[dict(source=s, **r) for s, (_, report) in found.items() for r in report.to_dict('records')])
+    net = GeneNetwork(ranked, _sorted(edges), {s: _sorted(S.sign().astype(np.int8)) for s, (S, _) in found.items()}, module,
+        order, hubs, about)
     return net.subset(genes)
 
 # %% ../nbs/22_networks.ipynb #f47548e1
 def _checked(genes):
     "The list of genes; `VCCError` for one string, none, or one twice."
     if isinstance(genes, str) or not len(genes := [str(g) for g in genes]): raise VCCError('genes is a list of gene symbols, one at least')
-    if len(set(genes)) < len(genes): raise VCCError(f'gene {next(g for g in genes if genes.count(g) > 1)!r} is listed more than once; give each gene once')
+    if len(set(genes)) < len(genes):
+        raise VCCError(f'gene {next(g for g in genes if genes.count(g) > 1)!r} is listed more than once; give each gene once')
     return genes
 
 def _weights(sources, given):
@@ -287,7 +301,8 @@ def _weights(sources, given):
     weights = {pick(s, similarities, 'source'): float(w) for s, w in sources.items()}
     for s, w in weights.items():
         if not 0 < w < np.inf: raise VCCError(f'source {s!r} has the weight {w:g}; weights are above 0 (leave a source out to ignore it)')
-        if not given[s]: raise VCCError(f"source {s!r} needs {dict(regulation='a table: pass regulation=', coexpression='cells: pass screen=')[s]}")
+        if not given[s]:
+            raise VCCError(f"source {s!r} needs {dict(regulation='a table: pass regulation=', coexpression='cells: pass screen=')[s]}")
     if not weights: raise VCCError(f'sources is empty; choose among {", ".join(similarities)}')
     return weights
 
@@ -313,7 +328,8 @@ def coverage(self:GeneNetwork) -> pd.DataFrame:     # by source: genes with an e
         kept = E.multiply(M != 0).tocsr(); named = named + kept.astype(np.int8)
         rows.append((np.count_nonzero(np.diff(kept.indptr)), M.nnz, kept.nnz))
     alone = E.nnz - sp.csr_matrix(named).count_nonzero()
-    t = pd.DataFrame([*rows, (len(self.isolated), alone, alone)], index=[*self.sources, 'itself or hub alone'], columns=['genes', 'named', 'kept'])
+    t = pd.DataFrame([*rows, (len(self.isolated), alone, alone)], index=[*self.sources, 'itself or hub alone'],
+        columns=['genes', 'named', 'kept'])
     return t.assign(share=t.kept/E.nnz)
 
 # %% ../nbs/22_networks.ipynb #c48c7014
@@ -333,5 +349,6 @@ def locality(
     hub = np.isin(E.col, np.argsort(-np.bincount(E.col, minlength=G), kind='stable')[:columns])
     count = lambda keep: np.bincount((r//block*b + c//block)[keep], minlength=b*b)
     best = np.sort(count(~hub))[::-1][:round(densest*b*b)].sum()
-    return pd.Series({f'within {near} positions': (r//near == c//near).mean(), 'mean distance': np.abs(r - c).mean(), 'blocks touched': (count(r >= 0) > 0).mean(),
+    return pd.Series({f'within {near} positions': (r//near == c//near).mean(), 'mean distance': np.abs(r - c).mean(),
+        'blocks touched': (count(r >= 0) > 0).mean(),
                       f'in {columns} columns': hub.mean(), f'and {densest:.0%} of blocks': (hub.sum() + best)/E.nnz})

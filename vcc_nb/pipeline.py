@@ -37,7 +37,8 @@ from .training import History, latest_checkpoint, load_checkpoint, prune_checkpo
 
 # %% ../nbs/80_pipeline.ipynb #9fd59d6b
 strategies = ('progressive', 'standard')
-choices = dict(strategy=strategies, attention_type=tuple(attention_kinds), selection=('biology', 'variable'), loss=losses, new_rows=('random', 'neighbours'), precision=('float32', 'bf16', 'fp16', 'auto'), season=tuple(seasons))
+choices = dict(strategy=strategies, attention_type=tuple(attention_kinds), selection=('biology', 'variable'), loss=losses,
+    new_rows=('random', 'neighbours'), precision=('float32', 'bf16', 'fp16', 'auto'), season=tuple(seasons))
 
 def _phase(o):
     "A `Phase`, of one or of a dict."
@@ -98,30 +99,45 @@ class TrainingConfig:
 
     def __post_init__(self):
         for f, known in choices.items(): pick(getattr(self, f), known, f)
-        if self.plan is not None: object.__setattr__(self, 'plan', tuple(_phase(o) for o in self.plan)); ProgressiveGeneTraining(self.target_genes, self.target_genes, self.plan).epochs(self.epochs)
+        if self.plan is not None:
+            object.__setattr__(self, 'plan', tuple(_phase(o) for o in self.plan))
+            ProgressiveGeneTraining(self.target_genes, self.target_genes, self.plan).epochs(self.epochs)
         pick(self.device.split(':')[0], ('auto', 'cpu', 'cuda', 'mps'), 'device')
-        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size', 'per_target', 'neighbours', 'accumulate'):
+        for f in ('target_genes', 'epochs', 'batch_size', 'learning_rate', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'set_size',
+            'per_target', 'neighbours', 'accumulate'):
             if not getattr(self, f) > 0: raise VCCError(f'{f}={getattr(self, f)!r} must be above 0')
         for f in ('max_cells', 'patience'):
             if getattr(self, f) is not None and getattr(self, f) < 1: raise VCCError(f'{f}={getattr(self, f)!r} must be 1 or more, or None')
         if self.memory_gb is not None and not self.memory_gb > 0: raise VCCError(f'memory_gb={self.memory_gb!r} must be above 0, or None')
         if self.seed < 0 or self.recompute < 0: raise VCCError(f'seed={self.seed} and recompute={self.recompute} must be 0 or more')
-        if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1 or not (self.ema is None or 0 < self.ema < 1): raise VCCError(f'dropout={self.dropout} and warmup={self.warmup} must be in 0 to below 1, and ema={self.ema} between 0 and 1, or None')
-        if self.embed_dim % self.n_heads: raise VCCError(f'embed_dim={self.embed_dim} and n_heads={self.n_heads} clash: the first must be a multiple of the second')
-        if not 0 < self.test < 1 or not 0 <= self.valid < 1 or self.test + self.valid >= 1: raise VCCError(f'test={self.test} and valid={self.valid} must be shares that leave something to train on')
-        if self.loss == 'energy' and (self.set_size, self.accumulate) != (1, 1): raise VCCError(f"loss='energy' compares whole groups of single cells, and clashes with set_size={self.set_size} and accumulate={self.accumulate}: use 1 and 1")
-        if self.new_rows == 'neighbours' and self.attention_type not in ('sparse', 'local'): raise VCCError(f"new_rows='neighbours' needs to know who they are, and attention_type={self.attention_type!r} has no network: use 'sparse' or 'local'")
+        if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1 or not (self.ema is None or 0 < self.ema < 1):
+            raise VCCError(f'dropout={self.dropout} and warmup={self.warmup} must be in 0 to below 1, and ema={self.ema} between 0 and 1, or None')
+        if self.embed_dim % self.n_heads:
+            raise VCCError(f'embed_dim={self.embed_dim} and n_heads={self.n_heads} clash: the first must be a multiple of the second')
+        if not 0 < self.test < 1 or not 0 <= self.valid < 1 or self.test + self.valid >= 1:
+            raise VCCError(f'test={self.test} and valid={self.valid} must be shares that leave something to train on')
+        if self.loss == 'energy' and (self.set_size, self.accumulate) != (1, 1):
+            raise VCCError(f"loss='energy' compares whole groups of single cells, and clashes with set_size={self.set_size} and "
+                f"accumulate={self.accumulate}: use 1 and 1")
+        if self.new_rows == 'neighbours' and self.attention_type not in ('sparse', 'local'):
+            raise VCCError(f"new_rows='neighbours' needs to know who they are, and attention_type={self.attention_type!r} has no network: "
+                f"use 'sparse' or 'local'")
         if self.amplitude_for is not None: pick(self.amplitude_for, ('MAE', 'PDS', 'both'), 'amplitude_for')
-        if self.neighbours == 2: raise VCCError('neighbours=2 leaves no room beside the gene itself and a hub: use 3 or more, or 1 for no attention')
-        if self.elsewhere == 'contexts' and self.context is None: raise VCCError("elsewhere='contexts' needs to know which context is to be predicted: name it (context=)")
+        if self.neighbours == 2:
+            raise VCCError('neighbours=2 leaves no room beside the gene itself and a hub: use 3 or more, or 1 for no attention')
+        if self.elsewhere == 'contexts' and self.context is None:
+            raise VCCError("elsewhere='contexts' needs to know which context is to be predicted: name it (context=)")
 
-def create_training_config(strategy:str='progressive', target_genes:int=5000, max_cells:int=None, epochs:int=30, batch_size:int=64, learning_rate:float=1e-3, output_dir=None,
+def create_training_config(strategy:str='progressive', target_genes:int=5000, max_cells:int=None, epochs:int=30, batch_size:int=64,
+    learning_rate:float=1e-3, output_dir=None,
     **settings,         # any other field of `TrainingConfig`
 ) -> TrainingConfig:
     "A checked `TrainingConfig`. Raises `VCCError` for a setting that does not exist, with the nearest that does."
     for s in settings: pick(s, [f.name for f in fields(TrainingConfig)], 'setting')
-    paths = {k: str(v) for k, v in dict(settings, output_dir=output_dir).items() if k in ('output_dir', 'data', 'split', 'elsewhere', 'gene_table') and v is not None}
-    return TrainingConfig(**dict(settings, strategy=strategy, target_genes=target_genes, max_cells=max_cells, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate) | paths)
+    paths = {k: str(v) for k, v in dict(settings, output_dir=output_dir).items()
+        if k in ('output_dir', 'data', 'split', 'elsewhere', 'gene_table') and v is not None}
+    return TrainingConfig(**dict(settings, strategy=strategy, target_genes=target_genes, max_cells=max_cells, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate) | paths)
 
 # %% ../nbs/80_pipeline.ipynb #51285700
 demo = dict(strategy='standard', data='papalexi', target_genes=200, epochs=15, batch_size=32, learning_rate=2e-3, embed_dim=32)
@@ -144,8 +160,10 @@ class ScaledTrainingPipeline:
         progress:bool=True,         # show a progress bar
         on_epoch=(),                # functions called with (record, model) after each epoch, such as a `TrainingDashboard`; training stops if one returns True
     ):
-        if (adata is None) == (config.data is None): raise VCCError("name the screen once: data= in the config ('papalexi', 'vcc_h1_sample' or a path), or an AnnData")
-        if int(os.environ.get('WORLD_SIZE', 1)) > 1 and config.output_dir is None: raise VCCError('several processes need to know their common folder: set output_dir')
+        if (adata is None) == (config.data is None):
+            raise VCCError("name the screen once: data= in the config ('papalexi', 'vcc_h1_sample' or a path), or an AnnData")
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1 and config.output_dir is None:
+            raise VCCError('several processes need to know their common folder: set output_dir')
         self.config, self.adata, self.progress, self.on_epoch, self.loaded, self.gene_graph = config, adata, progress, on_epoch, False, None
         self.costs, self.first = dict(seconds={}), int(os.environ.get('RANK', 0)) == 0
         self.run_dir = Path(config.output_dir or f'training_runs/scaled_{config.strategy}_{datetime.now():%Y%m%d_%H%M%S}')
@@ -153,11 +171,14 @@ class ScaledTrainingPipeline:
     def run(self) -> tuple:
         "Do it all, or what is left of it; returns (model, History). Raises `VCCError` if the run directory holds a run already, or for what any step refuses."
         if not self.loaded and any(self.run_dir.glob('checkpoint_epoch_*.pt')):
-            raise VCCError(f'{str(self.run_dir)!r} holds ' + ('a run already; ' if self.finished() else f'an unfinished run; go on with it (vcc_nb train --resume {self.run_dir}), or ') + 'choose another output_dir')
+            raise VCCError(f'{str(self.run_dir)!r} holds ' + ('a run already; ' if self.finished() else f'an unfinished run; go on with it '
+                f'(vcc_nb train --resume {self.run_dir}), or ') + 'choose another output_dir')
         scorer = dict(zip(seasons, ('cell_eval', 'cell_eval2')))[self.config.season]
-        if find_spec(scorer) is None: raise VCCError(f"scoring needs {scorer.replace('_', '-')}; install it with: pip install 'vcc-nb[eval]'")
+        if find_spec(scorer) is None:
+            raise VCCError(f"scoring needs {scorer.replace('_', '-')}; install it with: pip install 'vcc-nb[eval]'")
         pick_device(self.config.device)
-        for step in (self.open, self.select, self.estimate, self.train, *[self.predict, self.score, self.report][:3*self.first]): self.timed(step)
+        for step in (self.open, self.select, self.estimate, self.train, *[self.predict, self.score, self.report][:3*self.first]):
+            self.timed(step)
         return self.model, self.history
 
     def timed(self, step):
@@ -170,7 +191,8 @@ class ScaledTrainingPipeline:
 
     def _write(self, name, what):
         if not self.first: return
-        with atomic_path(self.run_dir/name) as p: what.to_csv(p) if hasattr(what, 'to_csv') else p.write_text(json.dumps(what, indent=1, default=float))
+        with atomic_path(self.run_dir/name) as p:
+            what.to_csv(p) if hasattr(what, 'to_csv') else p.write_text(json.dumps(what, indent=1, default=float))
 
 # %% ../nbs/80_pipeline.ipynb #e3137998
 @patch(cls_method=True)
@@ -195,15 +217,24 @@ def resume(cls:ScaledTrainingPipeline, run_dir, adata=None, **options):
 def open(self:ScaledTrainingPipeline):
     "Open and check the screen; hold out perturbations. Writes training_config.json and split.json."
     c = self.config
-    self.screen = open_data(self.adata if c.data is None else c.data, target_key=c.target_key, control=c.control, context_key=c.context_key, layer=c.layer, backed=c.backed)
+    self.screen = open_data(self.adata if c.data is None else c.data, target_key=c.target_key, control=c.control, context_key=c.context_key,
+        layer=c.layer, backed=c.backed)
     self.elsewhere = self.effects_elsewhere()
-    if c.context is not None: self._keep(self.screen.contexts == pick(c.context, sorted(set(self.screen.contexts)), 'context'), f'cells of context {c.context} only')
-    if len(there := sorted(set(self.screen.contexts))) > 1: raise VCCError(f'the screen has {len(there)} contexts ({", ".join(there[:4])}) and a run learns one: name it (context=)')
-    if c.max_cells and c.max_cells < self.screen.adata.n_obs: self._keep(np.sort(np_rng(c.seed, 'max_cells').choice(self.screen.adata.n_obs, c.max_cells, replace=False)), f'{c.max_cells:,} cells drawn at random (max_cells)')
+    if c.context is not None:
+        self._keep(self.screen.contexts == pick(c.context, sorted(set(self.screen.contexts)), 'context'),
+            f'cells of context {c.context} only')
+    if len(there := sorted(set(self.screen.contexts))) > 1:
+        raise VCCError(f'the screen has {len(there)} contexts ({", ".join(there[:4])}) and a run learns one: name it (context=)')
+    if c.max_cells and c.max_cells < self.screen.adata.n_obs:
+        self._keep(np.sort(np_rng(c.seed, 'max_cells').choice(self.screen.adata.n_obs, c.max_cells, replace=False)),
+            f'{c.max_cells:,} cells drawn at random (max_cells)')
     kept = self.run_dir/'split.json' if self.loaded and (self.run_dir/'split.json').exists() else c.split
     self.split = Split.load(kept) if kept else make_split(self.screen, test=c.test, valid=c.valid, seed=c.seed)
-    if lost := sorted({*self.split.train, *self.split.valid, *self.split.test} - set(self.screen.targets)): raise VCCError(f'target {lost[0]!r} of the split is not in the screen ({len(lost)} such targets); use a split made from it')
-    if len(self.split.test) < 2 or len(self.split.train) < 2: raise VCCError(f'the split has {len(self.split.test)} test and {len(self.split.train)} training targets; scoring needs at least 2 to tell apart, and so does the choice of methods: hold out another share (test=)')
+    if lost := sorted({*self.split.train, *self.split.valid, *self.split.test} - set(self.screen.targets)):
+        raise VCCError(f'target {lost[0]!r} of the split is not in the screen ({len(lost)} such targets); use a split made from it')
+    if len(self.split.test) < 2 or len(self.split.train) < 2:
+        raise VCCError(f'the split has {len(self.split.test)} test and {len(self.split.train)} training targets; scoring needs at least 2 '
+            f'to tell apart, and so does the choice of methods: hold out another share (test=)')
     self._write('training_config.json', asdict(c) | dict(version=version('vcc-nb')))
     self._write('split.json', asdict(self.split))
 
@@ -220,7 +251,8 @@ def effects_elsewhere(self:ScaledTrainingPipeline):
     where, context, there = self.config.elsewhere, self.config.context, sorted(set(self.screen.contexts))
     if where is None: return None
     if where != 'contexts': return ad.read_h5ad(where) if where.endswith('.h5ad') else read_effects(where)
-    if context not in there or len(there) < 2: raise VCCError(f"elsewhere='contexts' needs a screen of several contexts, {context!r} among them; this one has {', '.join(there)}")
+    if context not in there or len(there) < 2:
+        raise VCCError(f"elsewhere='contexts' needs a screen of several contexts, {context!r} among them; this one has {', '.join(there)}")
     return self.screen.effects(self.screen.contexts != context)
 
 @patch
@@ -229,7 +261,8 @@ def select(self:ScaledTrainingPipeline):
     c = self.config; self.features = self.priors_of(self.screen.targets)
     genes, kept = self.run_dir/'selected_genes.csv', self.run_dir/'gene_coverage.csv'
     if self.loaded and genes.exists(): self.selection, self.coverage = GeneSelection.load(genes), pd.read_csv(kept, index_col=0); return
-    self.selection = BiologicalGeneSelector(c.target_genes, quotas={c.target_genes: {'highly variable': c.target_genes}} if c.selection == 'variable' else None).select(self.screen, self.split)
+    self.selection = BiologicalGeneSelector(c.target_genes,
+        quotas={c.target_genes: {'highly variable': c.target_genes}} if c.selection == 'variable' else None).select(self.screen, self.split)
     self.coverage = coverage(self.screen, self.selection, self.split)
     self._write('gene_coverage.csv', self.coverage)
     if self.first: self.selection.save(genes)
@@ -249,12 +282,17 @@ def train(self:ScaledTrainingPipeline):
     c = self.config; plan = ProgressiveGeneTraining(len(self.screen.genes), c.target_genes, c.plan or guide)
     if c.memory_gb: memory.release_freed_memory()       # a budget is kept at the price of time
     phases, epochs = (plan.phases, plan.epochs(c.epochs)) if c.strategy == 'progressive' else ([c.target_genes], [c.epochs])
-    self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases, epochs=epochs, seed=c.seed,
+    self.model, self.history = train_in_phases(self.screen, self.split, self.selection, self.features, phases=phases,
+        epochs=epochs, seed=c.seed,
         model_sizes=dict(embed_dim=c.embed_dim, n_heads=c.n_heads, attention_type=c.attention_type, n_layers=c.n_layers, dropout=c.dropout),
-        batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target, together=min(16, c.per_target) if c.loss == 'energy' else 1),
-        network_of=self.network if c.attention_type in ('sparse', 'local') else None, loss_of=None if c.loss == 'mse' else lambda genes: make_loss(c.loss, self.screen, self.split, genes, set_size=c.set_size),
-        **{k: getattr(c, k) for k in ('new_rows', 'carry_optimizer', 'learning_rate', 'warmup', 'ema', 'patience', 'device', 'precision', 'accumulate', 'recompute')},
-        base=self.base_effects() if c.residual else None, progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint, resume=self.latest())
+        batch_options=dict(batch_size=c.batch_size, set_size=c.set_size, per_target=c.per_target,
+            together=min(16, c.per_target) if c.loss == 'energy' else 1),
+        network_of=self.network if c.attention_type in ('sparse', 'local') else None,
+        loss_of=None if c.loss == 'mse' else lambda genes: make_loss(c.loss, self.screen, self.split, genes, set_size=c.set_size),
+        **{k: getattr(c, k) for k in ('new_rows', 'carry_optimizer', 'learning_rate', 'warmup', 'ema', 'patience', 'device', 'precision',
+            'accumulate', 'recompute')},
+        base=self.base_effects() if c.residual else None, progress=self.progress, on_epoch=self.on_epoch, save=self.checkpoint,
+        resume=self.latest())
     if not self.first: return
     self.checkpoint(self.model, self.last, kept=True); self.genes, self.last = self.last['genes'], None
     self._write('training_history.json', asdict(self.history))
@@ -264,14 +302,16 @@ def network(self:ScaledTrainingPipeline, genes):
     "Who reads whom among `genes`, kept as `gene_graph`; co-expression from controls that the split lets it see. With one neighbour, everybody reads itself."
     c = self.config
     if c.neighbours == 1: return sp.identity(len(genes), format='csr')
-    self.gene_graph = gene_network(genes, k=c.neighbours, hubs=max(0, min(8, c.neighbours - 2)), sources=None if c.priors else ('coexpression',), screen=self.screen, split=self.split, seed=c.seed)
+    self.gene_graph = gene_network(genes, k=c.neighbours, hubs=max(0, min(8, c.neighbours - 2)),
+        sources=None if c.priors else ('coexpression',), screen=self.screen, split=self.split, seed=c.seed)
     return self.gene_graph
 
 @patch
 def checkpoint(self:ScaledTrainingPipeline, model, state, kept=False):
     "Write the checkpoint of the epoch that ended, or, where training has ended, of the weights that are kept; remove those that are not needed."
     self.last, best = state, state['best']['epoch']
-    save_checkpoint(self.run_dir/f'checkpoint_epoch_{best if kept else state["epoch"]:04}.pt', model, genes=state['genes'], config=asdict(self.config), split=asdict(self.split), training=state)
+    save_checkpoint(self.run_dir/f'checkpoint_epoch_{best if kept else state["epoch"]:04}.pt', model, genes=state['genes'],
+        config=asdict(self.config), split=asdict(self.split), training=state)
     prune_checkpoints(self.run_dir, best=best)
 
 @patch
@@ -288,8 +328,10 @@ def training_step(self:ScaledTrainingPipeline) -> TrainingStep:
     "A training step of the largest phase. On Apple's GPU memory is shared, and counted as the processor's."
     c = self.config; batch = max(o.batch_size or c.batch_size for o in c.plan) if c.plan and c.strategy == 'progressive' else c.batch_size
     most = len(self.split.train)*c.per_target if hasattr(self, 'split') else batch
-    sizes = {k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')} | dict(n_features=c.n_features + (read_gene_table(c.gene_table).shape[1] if c.gene_table else 0))
-    return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(batch, most), precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
+    sizes = ({k: getattr(c, k) for k in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')} |
+        dict(n_features=c.n_features + (read_gene_table(c.gene_table).shape[1] if c.gene_table else 0)))
+    return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(batch, most),
+        precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
                         device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
 
 @patch
@@ -315,7 +357,8 @@ def _data_gb_unread(self:ScaledTrainingPipeline):
 
 def _stored(X):
     "(values, bytes) of a matrix: CSR, CSC or dense, in memory or in an open HDF5 file."
-    parts = [X[k] for k in ('data', 'indices', 'indptr')] if hasattr(X, 'keys') else [X.data, X.indices, X.indptr] if hasattr(X, 'indptr') else [X]
+    parts = ([X[k] for k in ('data', 'indices', 'indptr')] if hasattr(X, 'keys') else [X.data, X.indices, X.indptr] if hasattr(X, 'indptr')
+        else [X])
     return parts[0].size, sum(p.size*p.dtype.itemsize for p in parts)
 
 # %% ../nbs/80_pipeline.ipynb #4c87d7d1
@@ -336,9 +379,12 @@ def check_memory(self:ScaledTrainingPipeline):
     if budget is None or self.expected.peak_gb <= budget: return
     at = lambda n: memory.estimate(TrainingStep(sizes=step.sizes | dict(n_genes=n), batch_size=1, device=step.device), **self.held).peak_gb
     fixed = sum(self.expected.parts.get(o, 0) for o in ('process', 'data'))/2**30
-    if at(step.sizes['n_genes']) <= budget: cure = f'batch_size={fit_batch(step, budget, most=step.batch_size, **self.held).batch_size} would'
-    elif fits := next((n for n in (step.sizes['n_genes']//2**i for i in range(1, 8)) if n and at(n) <= budget), 0): cure = f'target_genes={fits} with batch_size=1 would; so may a smaller embed_dim or n_layers'
-    else: cure = f'the process and its data hold {fixed:.2f} GiB before the model is made: allow more, or fewer cells (max_cells=) or backed=True'
+    if at(step.sizes['n_genes']) <= budget:
+        cure = f'batch_size={fit_batch(step, budget, most=step.batch_size, **self.held).batch_size} would'
+    elif fits := next((n for n in (step.sizes['n_genes']//2**i for i in range(1, 8)) if n and at(n) <= budget), 0):
+        cure = f'target_genes={fits} with batch_size=1 would; so may a smaller embed_dim or n_layers'
+    else:
+        cure = f'the process and its data hold {fixed:.2f} GiB before the model is made: allow more, or fewer cells (max_cells=) or backed=True'
     raise VCCError(f'training needs {self.expected.peak_gb:.2f} GiB at its peak, memory_gb={budget:g} does not hold it; {cure}')
 
 # %% ../nbs/80_pipeline.ipynb #cd696f7c
@@ -351,8 +397,10 @@ def methods(self:ScaledTrainingPipeline, targets=()) -> dict:
     bounded = lambda m: Conformal(m) if len(split.train) >= 10 else m
     loud = [OwnTranscript(Calibrated(m, self.config.amplitude_for), control) for m in closed] if self.config.amplitude_for else []
     fitted = {m.name: m.fit(fx, split) for m in [NoChange(), TrainingMean(), *[bounded(OwnTranscript(m, control)) for m in closed], *loud]}
-    network = NetworkEffects(self.model, self.genes, self.priors_of, base=fitted[closed[-1].name] if self.config.residual else None).fit(known, split, control)
-    blend = Blend([SharedResponse(), NearestGenes(kernel), *closed], ready=[network] if split.valid else [], belief=20, seed=self.config.seed)
+    network = NetworkEffects(self.model, self.genes, self.priors_of,
+        base=fitted[closed[-1].name] if self.config.residual else None).fit(known, split, control)
+    blend = Blend([SharedResponse(), NearestGenes(kernel), *closed], ready=[network] if split.valid else [], belief=20,
+        seed=self.config.seed)
     return fitted | dict(network=network, blend=OwnTranscript(blend, control).fit(fx, split))
 
 @patch
@@ -372,7 +420,8 @@ def base_effects(self:ScaledTrainingPipeline) -> pd.DataFrame:      # targets x 
     "What the last of the closed forms says of each training target without having seen it, and of the validation targets."
     split, fx = self.split, self.screen.effects(self.split.rows(self.screen, 'train', 'valid')); seen = training_part(fx, split)
     m = OwnTranscript(self.closed_forms(self.kernel().on(self.screen.targets))[-1], self.screen.control_mean())
-    of_train = pd.DataFrame(out_of_fold(m, seen, folds=10, seed=self.config.seed)[0], index=seen.obs[TARGET].astype(str), columns=fx.var_names)
+    of_train = pd.DataFrame(out_of_fold(m, seen, folds=10, seed=self.config.seed)[0], index=seen.obs[TARGET].astype(str),
+        columns=fx.var_names)
     return pd.concat([of_train, m.fit(fx, split).predict(split.valid).to_df()]) if split.valid else of_train
 
 @patch
@@ -395,11 +444,14 @@ def predict(self:ScaledTrainingPipeline):
     self.predictions = {name: m.predict(list(self.split.test)) for name, m in self.models.items()}
     kept = self.predictions['blend'].copy(); kept.layers.update({m: e.X for m, e in self.predictions.items()})
     self.blend_weights = self.models['blend'].fitted.table(); kept.uns['weights'] = {k: float(v) for k, v in self.blend_weights.items()}
-    self.amplitudes = kept.uns['amplitudes'] = {k: m.fitted.amplitude for k, m in self.models.items() if isinstance(getattr(m, 'fitted', None), Calibrated)}
+    self.amplitudes = kept.uns['amplitudes'] = {k: m.fitted.amplitude for k, m in self.models.items()
+        if isinstance(getattr(m, 'fitted', None), Calibrated)}
     with atomic_path(self.run_dir/'predicted_effects.h5ad') as p: kept.write_h5ad(p)
     self._write('recovered.csv', recovered(self.models['network'].rule, truth))
     bounds = {m: e.obs.mae_bound for m, e in self.predictions.items() if 'mae_bound' in e.obs}
-    self._write('bounds.csv', pd.concat({m: pd.DataFrame(dict(error=np.abs(self.predictions[m].X - truth[b.index].X).mean(1), bound=b)) for m, b in bounds.items()} or {'': pd.DataFrame(columns=['error', 'bound'])}, names=['method', 'perturbation']))
+    self._write('bounds.csv',
+        pd.concat({m: pd.DataFrame(dict(error=np.abs(self.predictions[m].X - truth[b.index].X).mean(1), bound=b))
+            for m, b in bounds.items()} or {'': pd.DataFrame(columns=['error', 'bound'])}, names=['method', 'perturbation']))
 
 # %% ../nbs/80_pipeline.ipynb #52125f17
 @patch
@@ -414,19 +466,23 @@ def score(self:ScaledTrainingPipeline):
 @patch
 def report(self:ScaledTrainingPipeline):
     "Write training_report.md and its pictures (`75_report`)."
-    self.costs |= dict(peak_memory_gb=max(peak_memory_gb(), self.costs.get('peak_memory_gb', 0)), machine=machine(), version=version('vcc-nb'))
+    self.costs |= dict(peak_memory_gb=max(peak_memory_gb(), self.costs.get('peak_memory_gb', 0)), machine=machine(),
+        version=version('vcc-nb'))
     return write_report(self)
 
 # %% ../nbs/80_pipeline.ipynb #f676bc07
 @patch
 def read(self:ScaledTrainingPipeline):
     "Open the screen of a run that has ended, and read all that it left. `VCCError` if it has not ended. Returns itself."
-    if lacks := [f for f in ('training_history.json', 'predicted_effects.h5ad', 'scores.csv') if not (self.run_dir/f).exists()]: raise VCCError(f'the run in {str(self.run_dir)!r} has not ended (it has no {lacks[0]}); go on with it: vcc_nb train --resume {self.run_dir}')
+    if lacks := [f for f in ('training_history.json', 'predicted_effects.h5ad', 'scores.csv') if not (self.run_dir/f).exists()]:
+        raise VCCError(f'the run in {str(self.run_dir)!r} has not ended (it has no {lacks[0]}); go on with it: vcc_nb train --resume '
+            f'{self.run_dir}')
     self.open(); self.select()
     self.history = History(**json.loads((self.run_dir/'training_history.json').read_text()))
     self.model, about = load_checkpoint(self.run_dir/f'checkpoint_epoch_{self.history.best_epoch:04}.pt'); self.genes = about['genes']
     if self.config.attention_type in ('sparse', 'local'): self.network(self.genes)
     kept = ad.read_h5ad(self.run_dir/'predicted_effects.h5ad'); self.scores = pd.read_csv(self.run_dir/'scores.csv')
     self.blend_weights, self.amplitudes = pd.Series(kept.uns['weights']), kept.uns['amplitudes']
-    self.predictions = {m: ad.AnnData(kept.layers[m], obs=kept.obs, var=kept.var, uns=dict(method=m)) for m in dict.fromkeys(self.scores.method) if m in kept.layers}
+    self.predictions = {m: ad.AnnData(kept.layers[m], obs=kept.obs, var=kept.var, uns=dict(method=m))
+        for m in dict.fromkeys(self.scores.method) if m in kept.layers}
     return self

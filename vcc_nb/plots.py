@@ -22,15 +22,19 @@ def plot_losses(
     unit = history.get('no_change_loss', pd.Series(1., history.index))
     ax.plot(history.index, history.train_loss/unit, color='#b0b8c0', label='training perturbations (bootstrap noise included)')
     if 'valid_loss' in history:
-        ax.plot(history.index, history.valid_loss/unit, color='#4878a8', label='validation perturbations'); ax.axhline(1, color='#888888', ls='--', lw=1, label='no change')
-    if 'base_loss' in history: ax.plot(history.index, history.base_loss/unit, color='#e08214', ls=':', label='validation perturbations, without the network')
+        ax.plot(history.index, history.valid_loss/unit, color='#4878a8', label='validation perturbations')
+        ax.axhline(1, color='#888888', ls='--', lw=1, label='no change')
+    if 'base_loss' in history:
+        ax.plot(history.index, history.base_loss/unit, color='#e08214', ls=':', label='validation perturbations, without the network')
     if best_epoch in history.index: ax.axvline(best_epoch, color='#b03a48', lw=1, label=f'kept: epoch {best_epoch}')
-    for e in history.index[history.get('n_genes', pd.Series(0, history.index)).diff().fillna(0) > 0]: ax.axvline(e - .5, color='#dddddd', lw=1, zorder=0)
+    for e in history.index[history.get('n_genes', pd.Series(0, history.index)).diff().fillna(0) > 0]:
+        ax.axvline(e - .5, color='#dddddd', lw=1, zorder=0)
     ax.set(xlabel='epoch', ylabel='mean squared error / no change', ylim=(0, None)); ax.legend(fontsize=8)
     return fig
 
 # %% ../nbs/70_plots.ipynb #9c8565c6
-better = {s: f'{w} is better' for w, names in dict(higher=('DES', 'PDS', 'fidelity', 'reach', 'Jaccard'), lower=('MAE', 'MSE', 'NMAE')).items() for s in names}
+better = {s: f'{w} is better' for w, names in dict(higher=('DES', 'PDS', 'fidelity', 'reach', 'Jaccard'),
+    lower=('MAE', 'MSE', 'NMAE')).items() for s in names}
 
 def plot_scores(
     scores:pd.DataFrame,    # columns method, perturbation, and one a score
@@ -38,11 +42,13 @@ def plot_scores(
     "Each score of each method: a dot a perturbation, the mean as a bar, and its 95% bootstrap interval."
     import matplotlib.pyplot as plt
     names = [c for c in scores if c in better]; methods = list(dict.fromkeys(scores.method))[::-1]; ends = bootstrap_intervals(scores)
-    fig, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.9*len(names), 1 + .36*len(methods)), layout='constrained', squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.9*len(names), 1 + .36*len(methods)), layout='constrained',
+        squeeze=False, sharey=True)
     for ax, name in zip(axes[0], names):
         for i, m in enumerate(methods):
             v = scores.loc[scores.method == m, name].to_numpy(); colour = plt.cm.tab10(len(methods) - 1 - i); e = ends.loc[(name, m)]
-            ax.barh(i, e['mean'], color=colour, alpha=.25); ax.hlines(i, e.low, e.high, color=colour, lw=2.5); ax.scatter(v, i + np.linspace(-.25, .25, len(v)) if len(v) > 1 else [i], color=colour, s=9, zorder=3)
+            ax.barh(i, e['mean'], color=colour, alpha=.25); ax.hlines(i, e.low, e.high, color=colour, lw=2.5)
+            ax.scatter(v, i + np.linspace(-.25, .25, len(v)) if len(v) > 1 else [i], color=colour, s=9, zorder=3)
         ax.set_yticks(range(len(methods)), methods, fontsize=9); ax.set_title(f'{name} ({better[name]})', fontsize=10)
     return fig
 
@@ -57,7 +63,8 @@ def plot_comparison(
     for ax, name in zip(axes[0], names):
         for i, c in enumerate(o for o in table if o.startswith(f'{name}: ')):
             ax.plot(np.arange(len(table)) + .08*i, table[c], 'so^vDP'[i % 6], color=plt.cm.tab10(i), alpha=.8, label=c.split(': ')[1])
-        ax.set_xticks(range(len(table)), table.index, rotation=20, ha='right', fontsize=8); ax.margins(x=.25); ax.set_title(f'{name} ({better[name]})', fontsize=10)
+        ax.set_xticks(range(len(table)), table.index, rotation=20, ha='right', fontsize=8); ax.margins(x=.25)
+        ax.set_title(f'{name} ({better[name]})', fontsize=10)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, loc='outside center right')
     return fig
 
@@ -79,8 +86,10 @@ def plot_effects(
         x, y = truth.X[i], np.asarray(predicted.X)[i]; m = np.abs(x).max()*1.1
         ax.axhline(0, color='#dddddd', lw=1, zorder=0); ax.plot([-m, m], [-m, m], color='#dddddd', lw=1, zorder=0)
         ax.scatter(x, y, s=7, alpha=.6, color='#4878a8')
-        for g in np.argsort(-np.abs(x))[:label]: ax.annotate(truth.var_names[g], (x[g], y[g]), fontsize=6, xytext=(2, 3), textcoords='offset points')
+        for g in np.argsort(-np.abs(x))[:label]:
+            ax.annotate(truth.var_names[g], (x[g], y[g]), fontsize=6, xytext=(2, 3), textcoords='offset points')
         r = np.corrcoef(x, y)[0, 1] if y.std() > 0 else float('nan')
-        ax.set(xlim=(-m, m), title=f'{predicted.obs_names[i]}  ' + (f'r = {r:.2f}' if np.isfinite(r) else 'no change predicted')); ax.title.set_fontsize(9); ax.tick_params(labelsize=7); ax.locator_params(nbins=5)
+        ax.set(xlim=(-m, m), title=f'{predicted.obs_names[i]}  ' + (f'r = {r:.2f}' if np.isfinite(r) else 'no change predicted'))
+        ax.title.set_fontsize(9); ax.tick_params(labelsize=7); ax.locator_params(nbins=5)
     fig.supxlabel('measured change (log scale)', fontsize=9); fig.supylabel('predicted change', fontsize=9)
     return fig

@@ -42,16 +42,25 @@ class Season:
 
     def __post_init__(self):
         pick(self.values, kinds, 'values')
-        if self.genes is not None and len(set(self.genes)) != self.n_genes: raise VCCError(f'season {self.name}: genes and n_genes clash, {len(set(self.genes)):,} different genes where {self.n_genes:,} are expected; give the gene axis of this season')
-        if self.cells_per_target and self.targets and (n := self.cells_per_target*len(self.targets)*len(self.contexts or [1])) > self.max_cells: raise VCCError(f'season {self.name}: targets, contexts and cells_per_target ask for {n:,} cells, max_cells={self.max_cells:,}; correct the targets or contexts')
+        if self.genes is not None and len(set(self.genes)) != self.n_genes:
+            raise VCCError(f'season {self.name}: genes and n_genes clash, {len(set(self.genes)):,} different genes where {self.n_genes:,} '
+                f'are expected; give the gene axis of this season')
+        if self.cells_per_target and self.targets and (n := self.cells_per_target*len(self.targets)*len(self.contexts
+            or [1])) > self.max_cells:
+            raise VCCError(f'season {self.name}: targets, contexts and cells_per_target ask for {n:,} cells, max_cells={self.max_cells:,}; '
+                f'correct the targets or contexts')
 
-    def __repr__(self): return f'Season {self.name}: ' + ', '.join(f'{k}={f"({len(v):,})" if isinstance(v, tuple) and len(v) > 4 else repr(v)}' for k, v in vars(self).items() if k != 'name' and v is not None)
+    def __repr__(self):
+        return f'Season {self.name}: ' + ', '.join(f'{k}={f"({len(v):,})" if isinstance(v, tuple) and len(v) > 4 else repr(v)}'
+            for k, v in vars(self).items() if k != 'name' and v is not None)
 
 # %% ../nbs/61_preflight.ipynb #aaeae959
 rules = {
-    '2025': Season('2025', 'log-normalised', n_genes=18_080, max_cells=100_000, genes=tuple(vcc2025_genes()), targets=tuple(vcc2025_targets().query("split == 'validation'")[TARGET]),
+    '2025': Season('2025', 'log-normalised', n_genes=18_080, max_cells=100_000, genes=tuple(vcc2025_genes()),
+        targets=tuple(vcc2025_targets().query("split == 'validation'")[TARGET]),
                    max_value=log_limit, entries=('pred.h5ad.zst', 'watermark.txt')),
-    '2026': Season('2026', 'counts', n_genes=18_533, max_cells=400_000, context_key=CONTEXT, with_controls=False, cells_per_target=400, max_count=1e6, max_stored=4.75e9, entries=('meta.json', 'pred.h5ad.zst')),
+    '2026': Season('2026', 'counts', n_genes=18_533, max_cells=400_000, context_key=CONTEXT, with_controls=False, cells_per_target=400,
+        max_count=1e6, max_stored=4.75e9, entries=('meta.json', 'pred.h5ad.zst')),
 }
 
 # %% ../nbs/61_preflight.ipynb #b2772193
@@ -78,7 +87,9 @@ def _axis(controls, s):
     screen = _controls(controls, s)
     return tuple(screen.genes), tuple(sorted(set(screen.contexts[screen.is_control]))) if screen.context_key else None
 
-def _controls(controls, s): return open_screen(controls) if isinstance(controls, Screen) else open_screen(controls, context_key=s.context_key or False, min_cells=1, backed=isinstance(controls, (str, Path)))
+def _controls(controls, s):
+    return (open_screen(controls) if isinstance(controls, Screen)
+        else open_screen(controls, context_key=s.context_key or False, min_cells=1, backed=isinstance(controls, (str, Path))))
 
 def _with_controls(name, controls):
     "The season completed, and its control cells opened once (None where only a list of genes was given)."
@@ -88,7 +99,8 @@ def _with_controls(name, controls):
 
 def _names(targets, s):
     if isinstance(targets, (str, Path)):
-        table = pd.read_csv(targets); targets = table[pick(s.target_key, table.columns, f'{targets}: column')].dropna().astype(str).str.strip()
+        table = pd.read_csv(targets)
+        targets = table[pick(s.target_key, table.columns, f'{targets}: column')].dropna().astype(str).str.strip()
     return [t for t in dict.fromkeys(targets) if t and t != s.control]
 
 # %% ../nbs/61_preflight.ipynb #e4d5f62f
@@ -118,7 +130,8 @@ def _rows(X, shape, size=512):
         yield i, b.data, b.indices, b.indptr.astype(np.int64)
 
 # %% ../nbs/61_preflight.ipynb #54577ff9
-_cell = np.dtype([(k, 'f8') for k in ('total', 'depth', 'low', 'top', 'mark')] + [('pattern', 'u8')] + [(k, 'i4') for k in ('bad', 'fractions', 'zeros', 'twice', 'outside')])
+_cell = np.dtype([(k, 'f8') for k in ('total', 'depth', 'low', 'top', 'mark')] + [('pattern', 'u8')] +
+    [(k, 'i4') for k in ('bad', 'fractions', 'zeros', 'twice', 'outside')])
 
 @njit(cache=True, nogil=True)
 def _scan_rows(data, indices, indptr, counts, group, cells, sums, squares, stamp):
@@ -136,11 +149,14 @@ def _scan_rows(data, indices, indptr, counts, group, cells, sums, squares, stamp
             if abs(x - np.rint(x)) > 1e-6: fractions += 1
             low, top = min(low, x), max(top, x); total += x
             if not counts: depth += np.expm1(min(x, 50.))
-            z = (np.uint64(g + 1)*np.uint64(0x9E3779B97F4A7C15)); z = (z ^ (z >> np.uint64(31)))*np.uint64(0xBF58476D1CE4E5B9); z ^= z >> np.uint64(29)
+            z = (np.uint64(g + 1)*np.uint64(0x9E3779B97F4A7C15)); z = (z ^ (z >> np.uint64(31)))*np.uint64(0xBF58476D1CE4E5B9)
+            z ^= z >> np.uint64(29)
             pattern += z; mark += x*(1. + np.float64(z >> np.uint64(44))/2**20)
         if counts: depth = total
         stamp[G] += 1
-        c = cells[i]; c.total, c.depth, c.low, c.top, c.mark, c.pattern, c.bad, c.fractions, c.zeros, c.twice, c.outside = total, depth, low, top, mark, pattern, bad, fractions, zeros, twice, outside
+        c = cells[i]
+        c.total, c.depth, c.low, c.top, c.mark, c.pattern, c.bad, c.fractions, c.zeros, c.twice, c.outside = (total, depth, low, top, mark,
+            pattern, bad, fractions, zeros, twice, outside)
         if group[i, 0] < 0 or bad or outside or (counts and total <= 0): continue
         s, q, scale = sums[group[i, 0]], squares[group[i, 1]], 1e4/total if counts else 0.
         for j in range(indptr[i], indptr[i+1]):
@@ -164,7 +180,8 @@ def _scan(blocks, n, n_genes, counts, group, n_groups, n_kinds=1, crc=None):
 # %% ../nbs/61_preflight.ipynb #2900e628
 def _zstd():
     try: import zstandard; return zstandard
-    except ImportError: raise VCCError("packing a .vcc needs zstandard; install it with: pip install 'vcc-nb[submit]', or write an .h5ad") from None
+    except ImportError:
+        raise VCCError("packing a .vcc needs zstandard; install it with: pip install 'vcc-nb[submit]', or write an .h5ad") from None
 
 @contextlib.contextmanager
 def _unpacked(path, s, found):
@@ -173,20 +190,26 @@ def _unpacked(path, s, found):
     try:
         with tarfile.open(path, 'r:') as tar, tempfile.TemporaryFile() as raw:
             names = tar.getnames()
-            if lacks := [e for e in s.entries if e not in names]: raise VCCError(f'{str(path)!r} has no entry {lacks[0]!r}, it has {", ".join(names) or "none"}; pack the .h5ad again for season {s.name}')
-            if 'watermark.txt' in s.entries and tar.extractfile('watermark.txt').read() != b'vcc-prep': found.append(('error', 'archive', "watermark.txt does not read 'vcc-prep'", 'pack the .h5ad again'))
+            if lacks := [e for e in s.entries if e not in names]:
+                raise VCCError(f'{str(path)!r} has no entry {lacks[0]!r}, it has {", ".join(names) or "none"}; pack the .h5ad again for '
+                    f'season {s.name}')
+            if 'watermark.txt' in s.entries and tar.extractfile('watermark.txt').read() != b'vcc-prep':
+                found.append(('error', 'archive', "watermark.txt does not read 'vcc-prep'", 'pack the .h5ad again'))
             if 'meta.json' in s.entries: meta = json.loads(tar.extractfile('meta.json').read())
             zstd.ZstdDecompressor().copy_stream(tar.extractfile('pred.h5ad.zst'), raw); raw.seek(0)
             yield raw, meta
-    except (tarfile.TarError, zstd.ZstdError, EOFError, json.JSONDecodeError) as e: raise VCCError(f'{str(path)!r} is no whole .vcc archive ({str(e)[:80]}); pack it again') from None
+    except (tarfile.TarError, zstd.ZstdError, EOFError, json.JSONDecodeError) as e:
+        raise VCCError(f'{str(path)!r} is no whole .vcc archive ({str(e)[:80]}); pack it again') from None
 
 # %% ../nbs/61_preflight.ipynb #89c0db87
 @contextlib.contextmanager
 def _opened(data, s, found):
     "What is asked of a submission: obs, genes, X, its shape, meta, where it is from. `VCCError` if it cannot be read."
-    if isinstance(data, ad.AnnData) and not data.isbacked: yield SimpleNamespace(obs=data.obs, genes=data.var_names, X=data.X, shape=data.shape, meta=None); return
+    if isinstance(data, ad.AnnData) and not data.isbacked:
+        yield SimpleNamespace(obs=data.obs, genes=data.var_names, X=data.X, shape=data.shape, meta=None); return
     path = data.filename if isinstance(data, ad.AnnData) else data
-    if not isinstance(path, (str, Path)) and not hasattr(path, 'read'): raise VCCError(f'a submission is an AnnData or the path of an .h5ad or .vcc, not a {type(path).__name__}; give one of these')
+    if not isinstance(path, (str, Path)) and not hasattr(path, 'read'):
+        raise VCCError(f'a submission is an AnnData or the path of an .h5ad or .vcc, not a {type(path).__name__}; give one of these')
     with contextlib.ExitStack() as stack:
         raw, meta = path, None
         if isinstance(path, (str, Path)):
@@ -195,8 +218,11 @@ def _opened(data, s, found):
         where = repr(str(path)) if isinstance(path, (str, Path)) else 'the file written'
         try:
             f = stack.enter_context(h5py.File(raw, 'r')); obs, var = ad.io.read_elem(f['obs']), ad.io.read_elem(f['var'])
-            X = f.get('X'); shape = (len(obs), len(var)) if X is None else tuple(int(n) for n in (X.attrs['shape'] if isinstance(X, h5py.Group) else X.shape))
-        except Exception as e: raise VCCError(f'{where} cannot be read as an h5ad ({str(e).splitlines()[0][:80]}); write it again with adata.write_h5ad') from None
+            X = f.get('X')
+            shape = ((len(obs), len(var)) if X is None
+                else tuple(int(n) for n in (X.attrs['shape'] if isinstance(X, h5py.Group) else X.shape)))
+        except Exception as e:
+            raise VCCError(f'{where} cannot be read as an h5ad ({str(e).splitlines()[0][:80]}); write it again with adata.write_h5ad') from None
         yield SimpleNamespace(obs=obs, genes=var.index, X=X, shape=shape, meta=meta)
 
 # %% ../nbs/61_preflight.ipynb #29848e3f
@@ -204,81 +230,131 @@ def _some(names, n=3): names = sorted(map(str, names)); return ', '.join(names[:
 
 def _gene_rules(file, s):
     have = pd.Index(file.genes.astype(str))
-    if (twice := have[have.duplicated()].unique()).size: yield 'error', 'genes', f'genes there more than once: {len(twice):,} ({_some(twice)})', 'keep one column of each'
-    if s.genes is None: yield 'error', 'genes', f'the gene axis of season {s.name} is not known', "name the season's control file: controls="; return
+    if (twice := have[have.duplicated()].unique()).size:
+        yield 'error', 'genes', f'genes there more than once: {len(twice):,} ({_some(twice)})', 'keep one column of each'
+    if s.genes is None:
+        yield 'error', 'genes', f'the gene axis of season {s.name} is not known', "name the season's control file: controls="; return
     lacks, extra = set(s.genes) - set(have), set(have) - set(s.genes)
     if lacks:
-        hint = 'these are Ensembl ids: set var_names to gene symbols' if extra and pd.Index(list(extra)).str.match(r'ENSG\d{11}').mean() > .5 else 'the names differ only in case: spell them as the season does' if {g.upper() for g in lacks} <= {g.upper() for g in extra} else "predict every gene of the season; `expand_effects` sets the others to no change"
+        hint = ('these are Ensembl ids: set var_names to gene symbols' if extra
+            and pd.Index(list(extra)).str.match(r'ENSG\d{11}').mean() > .5
+            else 'the names differ only in case: spell them as the season does' if {g.upper() for g in lacks} <= {g.upper() for g in extra}
+            else "predict every gene of the season; `expand_effects` sets the others to no change")
         yield 'error', 'genes', f'genes missing: {len(lacks):,} of {s.n_genes:,} ({_some(lacks)})', hint
     if extra: yield 'error', 'genes', f'genes not on the axis of season {s.name}: {len(extra):,} ({_some(extra)})', 'leave them out'
-    if not lacks and not extra and have.is_unique and tuple(have) != s.genes: yield 'error', 'gene order', f'all genes are there, in another order (place {np.flatnonzero(have != pd.Index(s.genes))[0]:,} has {have[have != pd.Index(s.genes)][0]})', 'adata[:, genes] with the genes of the season, in order'
+    if not lacks and not extra and have.is_unique and tuple(have) != s.genes:
+        yield ('error', 'gene order',
+            f'all genes are there, in another order (place {np.flatnonzero(have != pd.Index(s.genes))[0]:,} has '
+            f'{have[have != pd.Index(s.genes)][0]})', 'adata[:, genes] with the genes of the season, in order')
 
 def _labels_of(file, key, rule, found):
     "The column as str, '' where a label is missing."
     if key not in file.obs:
-        found.append(('error', rule, f'obs has no column {key!r}', f'rename the column that says so ({", ".join(map(str, file.obs.columns[:6])) or "there are none"}) to {key!r}')); return None
+        found.append(('error', rule, f'obs has no column {key!r}', f'rename the column that says so '
+            f'({", ".join(map(str, file.obs.columns[:6])) or "there are none"}) to {key!r}')); return None
     missing = file.obs[key].isna().to_numpy() | file.obs[key].astype(str).isin(['', 'nan', 'None']).to_numpy()
-    if missing.any(): found.append(('error', rule, f'obs[{key!r}] has no label in {missing.sum():,} cells (first: cell {np.argmax(missing):,})', 'label them or leave them out'))
+    if missing.any():
+        found.append(('error', rule, f'obs[{key!r}] has no label in {missing.sum():,} cells (first: cell {np.argmax(missing):,})',
+            'label them or leave them out'))
     return np.where(missing, '', file.obs[key].astype(str)).astype(object)
 
 # %% ../nbs/61_preflight.ipynb #fbd7638a
 def _target_rules(labels, contexts, s):
     "Are exactly the season's targets there, in each context, with the cells each must have?"
     if not (labels == s.control).any() and s.with_controls:
-        close = near(s.control, set(labels) - set(s.targets or ()), n=1) or [l for l in ('NT', 'NTC', 'ctrl', 'control') if l in set(labels)]
-        yield 'error', 'controls', f'no cell is labelled {s.control!r}', f'relabel {close[0]!r}' if close else 'put the control cells of the screen into the file'
-    if (n := (labels == s.control).sum()) and not s.with_controls: yield 'error', 'controls', f'{n:,} cells are labelled {s.control!r}; the scorer has its own controls', 'leave them out'
-    if s.targets is None: yield 'note', 'targets', 'which targets must be predicted is not known, so that was not checked', 'name them: targets= of `complete_season`'
+        close = (near(s.control, set(labels) - set(s.targets or ()), n=1)
+            or [l for l in ('NT', 'NTC', 'ctrl', 'control') if l in set(labels)])
+        yield ('error', 'controls', f'no cell is labelled {s.control!r}',
+            f'relabel {close[0]!r}' if close else 'put the control cells of the screen into the file')
+    if (n := (labels == s.control).sum()) and not s.with_controls:
+        yield 'error', 'controls', f'{n:,} cells are labelled {s.control!r}; the scorer has its own controls', 'leave them out'
+    if s.targets is None:
+        yield ('note', 'targets', 'which targets must be predicted is not known, so that was not checked',
+            'name them: targets= of `complete_season`')
     for c in sorted(set(contexts)):
         if c not in (s.contexts or [c]): continue
-        n = pd.Series(labels[(contexts == c) & (labels != s.control) & (labels != '')]).value_counts(); at = f'context {c}: ' if s.context_key else ''
+        n = pd.Series(labels[(contexts == c) & (labels != s.control) & (labels != '')]).value_counts()
+        at = f'context {c}: ' if s.context_key else ''
         if s.targets:
             lacks, extra = set(s.targets) - set(n.index), set(n.index) - set(s.targets)
             if lacks: yield 'error', 'targets', f'{at}targets missing: {len(lacks):,} ({_some(lacks)})', 'predict them'
             if extra:
                 guides = [e for e in extra if re.sub(r'[-_]g?\d+$', '', e) in s.targets]
-                yield 'error', 'targets', f'{at}targets not asked for: {len(extra):,} ({_some(extra)})', f'label cells with the gene, not the guide ({guides[0]})' if guides else 'leave them out, or correct the labels' + (f' ({c!r} for {e!r}?)' if (c := next(iter(near(e := sorted(extra)[0], s.targets, n=1)), None)) else '')
+                yield ('error', 'targets', f'{at}targets not asked for: {len(extra):,} ({_some(extra)})',
+                    f'label cells with the gene, not the guide ({guides[0]})' if guides else 'leave them out, or correct the labels' +
+                    (f' ({c!r} for {e!r}?)' if (c := next(iter(near(e := sorted(extra)[0], s.targets, n=1)), None)) else ''))
             n = n[n.index.isin(s.targets)]
-        if s.cells_per_target and (odd := n[n != s.cells_per_target]).size: yield 'error', 'cells of a target', f'{at}targets without {s.cells_per_target} cells: {len(odd):,} ({_some(f"{t} {k}" for t, k in odd.items())})', f'predict exactly {s.cells_per_target} cells of each'
-        if not s.cells_per_target and (few := n[n < 10]).size: yield 'warning', 'cells of a target', f'{at}targets with fewer than 10 cells: {len(few):,} ({_some(few.index)})', 'predict more: rank tests see nothing in so few'
+        if s.cells_per_target and (odd := n[n != s.cells_per_target]).size:
+            yield ('error', 'cells of a target',
+                f'{at}targets without {s.cells_per_target} cells: {len(odd):,} ({_some(f"{t} {k}" for t, k in odd.items())})',
+                f'predict exactly {s.cells_per_target} cells of each')
+        if not s.cells_per_target and (few := n[n < 10]).size:
+            yield ('warning', 'cells of a target', f'{at}targets with fewer than 10 cells: {len(few):,} ({_some(few.index)})',
+                'predict more: rank tests see nothing in so few')
 
 def _context_rules(contexts, s):
-    if s.contexts is None: yield 'note', 'contexts', 'which contexts must be predicted is not known, so that was not checked', "name them, or the control file: contexts= or controls= of `complete_season`"; return
+    if s.contexts is None:
+        yield 'note', 'contexts', 'which contexts must be predicted is not known, so that was not checked', "name them, or the control file: contexts= or controls= of `complete_season`"; return
     have = set(contexts) - {''}
-    if lacks := set(s.contexts) - have: yield 'error', 'contexts', f'no cells of context {_some(lacks)}', 'one file has all contexts: ' + ', '.join(s.contexts)
-    if extra := have - set(s.contexts): yield 'error', 'contexts', f'context {_some(extra)} is not one of this season', 'use the labels of the control file: ' + ', '.join(s.contexts)
+    if lacks := set(s.contexts) - have:
+        yield 'error', 'contexts', f'no cells of context {_some(lacks)}', 'one file has all contexts: ' + ', '.join(s.contexts)
+    if extra := have - set(s.contexts):
+        yield ('error', 'contexts', f'context {_some(extra)} is not one of this season',
+            'use the labels of the control file: ' + ', '.join(s.contexts))
 
 # %% ../nbs/61_preflight.ipynb #67ee9d0f
 def _value_rules(cells, labels, s, stored):
     def rule(name, at, what, cure, level='error'):
-        if at.any(): yield level, name, f'{what} in {at.sum():,} of {len(at):,} cells (first: cell {np.argmax(at):,}' + (f', {labels[np.argmax(at)]})' if labels is not None else ')'), cure
-    if cells.shape[0] > s.max_cells: yield 'error', 'number of cells', f'{len(cells):,} cells; season {s.name} takes {s.max_cells:,}', 'predict fewer cells of each target' + (', or put fewer control cells in' if s.with_controls else '')
-    if s.max_stored and stored > s.max_stored: yield 'error', 'values stored', f'{stored:,} values are stored; season {s.name} takes {s.max_stored:,.0f}', f'predict fewer expressed genes: {s.max_stored/len(cells):,.0f} a cell on average'
-    yield from rule('structure', cells['outside'] > 0, 'a column index beyond the genes', 'build the matrix with scipy.sparse.vstack, not by hand')
+        if at.any():
+            yield (level, name, f'{what} in {at.sum():,} of {len(at):,} cells (first: cell {np.argmax(at):,}' +
+                (f', {labels[np.argmax(at)]})' if labels is not None else ')'), cure)
+    if cells.shape[0] > s.max_cells:
+        yield ('error', 'number of cells', f'{len(cells):,} cells; season {s.name} takes {s.max_cells:,}',
+            'predict fewer cells of each target' + (', or put fewer control cells in' if s.with_controls else ''))
+    if s.max_stored and stored > s.max_stored:
+        yield ('error', 'values stored', f'{stored:,} values are stored; season {s.name} takes {s.max_stored:,.0f}',
+            f'predict fewer expressed genes: {s.max_stored/len(cells):,.0f} a cell on average')
+    yield from rule('structure', cells['outside'] > 0, 'a column index beyond the genes',
+        'build the matrix with scipy.sparse.vstack, not by hand')
     yield from rule('structure', cells['twice'] > 0, 'one gene stored twice', 'call X.sum_duplicates()')
     yield from rule('no number', cells['bad'] > 0, 'NaN or inf', 'find where the model divides by 0')
-    yield from rule('negative', cells['low'] < 0, f'negative values (down to {cells["low"].min():.4g})', 'clip predictions at 0; values scaled to z-scores must be taken back')
+    yield from rule('negative', cells['low'] < 0, f'negative values (down to {cells["low"].min():.4g})',
+        'clip predictions at 0; values scaled to z-scores must be taken back')
     top, whole = float(cells['top'].max(initial=0)), not cells['fractions'].any()
-    if s.values == 'counts' and not whole: yield from rule('counts', cells['fractions'] > 0, f'fractions (values up to {top:.4g})', 'these look log-normalised: give the counts' if top < log_limit else 'round to whole counts')
-    if s.max_count: yield from rule('counts of a cell', cells['total'] > s.max_count, f'more than {s.max_count:,.0f} counts (up to {cells["total"].max(initial=0):,.0f})', 'scale the cell down')
-    if s.values == 'log-normalised' and whole and top > 0: yield 'error', 'log-normalised', f'all values are whole numbers (up to {top:.4g}): counts', 'scale cells to one depth, then log1p'
-    elif s.max_value: yield from rule('log-normalised', cells['top'] >= s.max_value, f'values of {s.max_value:g} and more (up to {top:.4g})', 'no log1p of counts is that high: take log1p of all cells')
+    if s.values == 'counts' and not whole:
+        yield from rule('counts', cells['fractions'] > 0, f'fractions (values up to {top:.4g})',
+            'these look log-normalised: give the counts' if top < log_limit else 'round to whole counts')
+    if s.max_count:
+        yield from rule('counts of a cell', cells['total'] > s.max_count,
+            f'more than {s.max_count:,.0f} counts (up to {cells["total"].max(initial=0):,.0f})', 'scale the cell down')
+    if s.values == 'log-normalised' and whole and top > 0:
+        yield 'error', 'log-normalised', f'all values are whole numbers (up to {top:.4g}): counts', 'scale cells to one depth, then log1p'
+    elif s.max_value:
+        yield from rule('log-normalised', cells['top'] >= s.max_value, f'values of {s.max_value:g} and more (up to {top:.4g})',
+            'no log1p of counts is that high: take log1p of all cells')
     empty = cells['top'] <= 0
-    if labels is not None and (dead := sorted({l for l in set(labels[empty]) if empty[labels == l].all()})): yield 'error', 'empty', f'every cell of {_some(dead)} is empty', 'predict them again: the model did not run'
-    elif empty.any(): yield from rule('empty', empty, 'no expression at all', 'control cells always have some: see what became of them', 'warning')
-    yield from rule('zeros', cells['zeros'] > 0, f'{cells["zeros"].sum(dtype=np.int64):,} zeros stored', 'call X.eliminate_zeros(): they count as values', 'warning')
+    if labels is not None and (dead := sorted({l for l in set(labels[empty]) if empty[labels == l].all()})):
+        yield 'error', 'empty', f'every cell of {_some(dead)} is empty', 'predict them again: the model did not run'
+    elif empty.any():
+        yield from rule('empty', empty, 'no expression at all', 'control cells always have some: see what became of them', 'warning')
+    yield from rule('zeros', cells['zeros'] > 0, f'{cells["zeros"].sum(dtype=np.int64):,} zeros stored',
+        'call X.eliminate_zeros(): they count as values', 'warning')
 
 def _archive_rules(meta, s, n, genes, stored):
     is_so = dict(schema=1, nnz=stored, n_obs=n, n_vars=genes) | (dict(contexts=sorted(s.contexts)) if s.contexts else {})
     for k, v in is_so.items():
-        if (sorted(meta.get(k) or []) if k == 'contexts' else meta.get(k)) != v: yield 'error', 'archive', f'meta.json says {k}={meta.get(k)!r}, it is {v!r}', 'pack the .h5ad again'
+        if (sorted(meta.get(k) or []) if k == 'contexts' else meta.get(k)) != v:
+            yield 'error', 'archive', f'meta.json says {k}={meta.get(k)!r}, it is {v!r}', 'pack the .h5ad again'
 
 # %% ../nbs/61_preflight.ipynb #3c2b1786
 def _reference(controls, s, genes):
     "The control cells given, by context, on the genes of the file, in the form of the season."
     screen = _controls(controls, s); at = screen.genes.get_indexer(genes); rows = np.flatnonzero(screen.is_control)
-    if s.values == 'counts' and screen.values != 'counts': raise VCCError(f'controls hold {screen.values} values, season {s.name} compares counts; give the counts (layer=)')
-    if (at < 0).any(): raise VCCError(f'controls lack {(at < 0).sum():,} genes of the file (first: {genes[int(np.argmax(at < 0))]!r}); give control cells on the gene axis of the season')
+    if s.values == 'counts' and screen.values != 'counts':
+        raise VCCError(f'controls hold {screen.values} values, season {s.name} compares counts; give the counts (layer=)')
+    if (at < 0).any():
+        raise VCCError(f'controls lack {(at < 0).sum():,} genes of the file (first: {genes[int(np.argmax(at < 0))]!r}); give control cells '
+            f'on the gene axis of the season')
     names = sorted(set(screen.contexts[rows])); code = pd.Index(names).get_indexer(screen.contexts[rows])
     same = len(at) == len(screen.genes) and (at == np.arange(len(at))).all()
     def blocks():
@@ -294,7 +370,8 @@ def _summed(names, code, cells, sums, squares):
     "Control cells by context: mean and variance of each gene, cells, median depth; and the marks of the cells."
     n = np.bincount(code, minlength=len(names))[:, None]; mean = sums/np.maximum(n, 1)
     var = np.clip(squares/np.maximum(n, 1) - mean**2, 0, None)
-    return SimpleNamespace(names=names, mean=mean, var=var, n=n.ravel(), depth=[np.median(cells['depth'][code == k]) for k in range(len(names))], cells=cells)
+    return SimpleNamespace(names=names, mean=mean, var=var, n=n.ravel(),
+        depth=[np.median(cells['depth'][code == k]) for k in range(len(names))], cells=cells)
 
 def _known(cells, others):
     "(cells,) is there the same cell among `others`?"
@@ -308,20 +385,32 @@ def _copies(pairs, code, cells, ref):
     same = _known(cells, ref.cells) if ref else np.zeros(len(cells), bool)
     table = pd.DataFrame(dict(code=code, same=same, id=pd.factorize(cells['pattern'] ^ cells['mark'].view('u8'))[0]))[code >= 0]
     g = table.groupby('code'); names = pairs.get_level_values(0)
-    if (all_same := g.same.mean().loc[lambda x: x >= .9]).size: yield 'warning', 'copies', f'predictions that are control cells, unchanged: {len(all_same):,} of {len(pairs):,} ({_some(names[all_same.index])})', 'see whether the predicted change was applied'
-    if (one := ((g.id.nunique() <= g.size()/2) & (g.size() > 1)).loc[lambda x: x]).size: yield 'warning', 'copies', f'predictions that repeat the same cells (half of them or more): {len(one):,} of {len(pairs):,} ({_some(names[one.index])})', 'draw cells that differ: tests see no spread'
+    if (all_same := g.same.mean().loc[lambda x: x >= .9]).size:
+        yield ('warning', 'copies',
+            f'predictions that are control cells, unchanged: {len(all_same):,} of {len(pairs):,} ({_some(names[all_same.index])})',
+            'see whether the predicted change was applied')
+    if (one := ((g.id.nunique() <= g.size()/2) & (g.size() > 1)).loc[lambda x: x]).size:
+        yield ('warning', 'copies',
+            f'predictions that repeat the same cells (half of them or more): {len(one):,} of {len(pairs):,} ({_some(names[one.index])})',
+            'draw cells that differ: tests see no spread')
 
 def _constant(pairs, n, sums, square, genes):
     "Do targets differ more than cells drawn at random would, in any gene but the targets themselves? F ratio of each gene, by context."
     from scipy.stats import f
     context = pairs.get_level_values(1); w = n[:, None]; df = n.sum() - len(n)
     if df <= 0: return
-    within = np.clip(square - (sums**2/w).sum(0), 1e-12, None)/df; ok = (sums.sum(0)**2/n.sum()**2*n.min() > 5*within) & ~pd.Index(genes).isin(pairs.get_level_values(0))
+    within = np.clip(square - (sums**2/w).sum(0), 1e-12, None)/df
+    ok = (sums.sum(0)**2/n.sum()**2*n.min() > 5*within) & ~pd.Index(genes).isin(pairs.get_level_values(0))
     for c in context.unique():
         k = np.flatnonzero(context == c); s = sums[k][:, ok]
         if len(k) < 2 or ok.sum() < 20: continue
-        ratio = ((s**2/w[k]).sum(0) - s.sum(0)**2/n[k].sum())/(len(k) - 1)/within[ok]; top, drawn = np.quantile(ratio, .999), np.median(ratio) > .5
-        if top < (1.2*f.ppf(.999, len(k) - 1, df) if drawn else .2): yield 'warning', 'constant', (f'context {c}: ' if len(context.unique()) > 1 else '') + 'all targets have the same prediction, but for the knocked-down gene: ' + ('they differ no more than cells drawn at random would' if drawn else 'their means are equal'), 'see whether the model was given the target'
+        ratio = ((s**2/w[k]).sum(0) - s.sum(0)**2/n[k].sum())/(len(k) - 1)/within[ok]
+        top, drawn = np.quantile(ratio, .999), np.median(ratio) > .5
+        if top < (1.2*f.ppf(.999, len(k) - 1, df) if drawn else .2):
+            yield ('warning', 'constant', (f'context {c}: ' if len(context.unique()) > 1 else '') +
+                'all targets have the same prediction, but for the knocked-down gene: ' +
+                ('they differ no more than cells drawn at random would' if drawn else 'their means are equal'),
+                'see whether the model was given the target')
 
 def _context_doubts(pairs, n, sums, ref):
     "Is each context most like its own control cells?"
@@ -329,26 +418,38 @@ def _context_doubts(pairs, n, sums, ref):
     if len(ref.names) < 2: return
     mean = {k: sums[c == k].sum(0)/n[c == k].sum() for k in here}
     nearest = {k: ref.names[int(np.argmin(((ref.mean - mean[k])**2).sum(1)))] for k in here}
-    if odd := {k: v for k, v in nearest.items() if k != v}: yield 'warning', 'contexts swapped', 'most like the control cells of another context: ' + ', '.join(f'{k} (like {v})' for k, v in odd.items()), 'see whether labels of contexts were exchanged'
+    if odd := {k: v for k, v in nearest.items() if k != v}:
+        yield ('warning', 'contexts swapped', 'most like the control cells of another context: ' +
+            ', '.join(f'{k} (like {v})' for k, v in odd.items()), 'see whether labels of contexts were exchanged')
 
 def _own_gene(pairs, n, sums, ref, genes):
     "Is each knocked-down gene lower than in the control cells, where that could be seen?"
-    at = pd.Index(genes).get_indexer(pairs.get_level_values(0)); k = pd.Index(ref.names).get_indexer(pairs.get_level_values(1)) if len(ref.names) > 1 else np.zeros(len(pairs), int)
+    at = pd.Index(genes).get_indexer(pairs.get_level_values(0))
+    k = pd.Index(ref.names).get_indexer(pairs.get_level_values(1)) if len(ref.names) > 1 else np.zeros(len(pairs), int)
     ok = np.flatnonzero((at >= 0) & (k >= 0) & (n > 0)); at, k = at[ok], k[ok]
     control, mean = ref.mean[k, at], sums[ok, at]/n[ok]
     seen = control*.5 > 3*np.sqrt(ref.var[k, at]*(1/n[ok] + 1/ref.n[k]))
-    if (lost := ok[seen & (mean > .8*control)]).size: yield 'warning', 'own gene', f'targets that keep more than 80% of their own expression (log scale): {len(lost):,} of {seen.sum():,} ({_some(pairs[lost].get_level_values(0))})', 'CRISPRi lowers its target: see whether rows and labels are in step'
+    if (lost := ok[seen & (mean > .8*control)]).size:
+        yield ('warning', 'own gene',
+            f'targets that keep more than 80% of their own expression (log scale): {len(lost):,} of {seen.sum():,} '
+            f'({_some(pairs[lost].get_level_values(0))})', 'CRISPRi lowers its target: see whether rows and labels are in step')
 
 # %% ../nbs/61_preflight.ipynb #34f34099
 def _depth_doubts(contexts, predicted, cells, ref, s, own):
     "Are cells normalised alike, and as deep as the control cells?"
-    if own and ref.n.sum() > 1 and (cv := ref.cells['depth'].std()/ref.cells['depth'].mean()) > .02: yield 'warning', 'normalisation', f'taken back from the log, the depth of control cells varies by {cv:.1%}; log1p of counts scaled to one depth varies by nothing', 'natural log of 1 + counts scaled to one depth (not log2, not scaled genes)'
+    if own and ref.n.sum() > 1 and (cv := ref.cells['depth'].std()/ref.cells['depth'].mean()) > .02:
+        yield ('warning', 'normalisation',
+            f'taken back from the log, the depth of control cells varies by {cv:.1%}; log1p of counts scaled to one depth varies by nothing', 'natural log of 1 + counts scaled to one depth (not log2, not scaled genes)')
     for k, name in enumerate(ref.names):
         rows = predicted & ((contexts == name) if len(ref.names) > 1 else True)
-        if rows.any() and not .5 <= (r := np.median(cells['depth'][rows])/max(ref.depth[k], 1e-9)) <= 2: yield 'warning', 'normalisation', (f'context {name}: ' if s.context_key else '') + f'predicted cells are {r:.2g} times as deep as control cells', 'scale them to the same depth'
+        if rows.any() and not .5 <= (r := np.median(cells['depth'][rows])/max(ref.depth[k], 1e-9)) <= 2:
+            yield ('warning', 'normalisation', (f'context {name}: ' if s.context_key else '') +
+                f'predicted cells are {r:.2g} times as deep as control cells', 'scale them to the same depth')
 
 def _edited(cells, given):
-    if (n := (~_known(cells, given.cells)).sum()): yield 'warning', 'controls edited', f'{n:,} of {len(cells):,} control cells are none of those given', 'put the control cells in as they are, scaled to the depth of `Screen.target_sum`'
+    if (n := (~_known(cells, given.cells)).sum()):
+        yield ('warning', 'controls edited', f'{n:,} of {len(cells):,} control cells are none of those given',
+            'put the control cells in as they are, scaled to the depth of `Screen.target_sum`')
 
 def _doubts(file, s, labels, contexts, cells, sums, squares, pairs, code, controls):
     "All that only a comparison with control cells, and of targets with each other, can show."
@@ -362,8 +463,10 @@ def _doubts(file, s, labels, contexts, cells, sums, squares, pairs, code, contro
     code = np.where(predicted, pd.Index(keep).get_indexer(code), -1); n = np.bincount(code[predicted], minlength=len(keep))
     if not len(keep): return
     yield from _copies(pairs[keep], code, cells, ref)
-    if len(keep) > len(pairs[keep].get_level_values(1).unique()): yield from _constant(pairs[keep], n, sums[keep], squares[0], file.genes.astype(str))
-    if ref is None: yield 'note', 'control cells', 'without control cells, copies of them, exchanged contexts, knocked-down genes and depth could not be checked', 'give them: controls='; return
+    if len(keep) > len(pairs[keep].get_level_values(1).unique()):
+        yield from _constant(pairs[keep], n, sums[keep], squares[0], file.genes.astype(str))
+    if ref is None:
+        yield 'note', 'control cells', 'without control cells, copies of them, exchanged contexts, knocked-down genes and depth could not be checked', 'give them: controls='; return
     yield from _context_doubts(pairs[keep], n, sums[keep], ref)
     yield from _own_gene(pairs[keep], n, sums[keep], ref, file.genes.astype(str))
     yield from _depth_doubts(contexts, predicted, cells, ref, s, own)
@@ -386,23 +489,29 @@ def check_submission(
 def _findings(file, s, controls, found, crc=None):
     "Run all rules on an opened file."
     out = list(_gene_rules(file, s))
-    labels = _labels_of(file, s.target_key, 'targets', out); contexts = _labels_of(file, s.context_key, 'contexts', out) if s.context_key else np.full(file.shape[0], 'all', object)
+    labels = _labels_of(file, s.target_key, 'targets', out)
+    contexts = _labels_of(file, s.context_key, 'contexts', out) if s.context_key else np.full(file.shape[0], 'all', object)
     if contexts is not None and s.context_key: out += _context_rules(contexts, s)
     if file.shape[0] == 0: return [*out, ('error', 'number of cells', 'there are no cells', 'see whether this is the file you meant')]
     if labels is not None: out += _target_rules(labels, np.full(file.shape[0], 'all', object) if contexts is None else contexts, s)
     if file.X is None: return [*out, ('error', 'structure', 'there is no matrix X', 'put the predicted values into adata.X')]
-    if (kind := (file.X['data'] if isinstance(file.X, h5py.Group) else file.X).dtype).kind not in 'biuf': return [*out, ('error', 'structure', f'X holds {kind}, not numbers', 'put the predicted values into adata.X')]
+    if (kind := (file.X['data'] if isinstance(file.X, h5py.Group) else file.X).dtype).kind not in 'biuf':
+        return [*out, ('error', 'structure', f'X holds {kind}, not numbers', 'put the predicted values into adata.X')]
     sparse = isinstance(file.X, h5py.Group) or sp.issparse(file.X)
-    if sparse and (wrong := _structure(file.X, file.shape)): return [*out, ('error', 'structure', f'the pointers of the sparse matrix contradict each other: {wrong}', 'build the matrix with scipy.sparse.vstack, not by hand')]
+    if sparse and (wrong := _structure(file.X, file.shape)):
+        return [*out, ('error', 'structure', f'the pointers of the sparse matrix contradict each other: {wrong}',
+            'build the matrix with scipy.sparse.vstack, not by hand')]
     if labels is None or contexts is None: l, c = np.full(file.shape[0], '', object), np.full(file.shape[0], 'all', object)
     else: l, c = labels, contexts
     pairs = pd.MultiIndex.from_arrays([l, c]).unique().sort_values(); code = pairs.get_indexer(pd.MultiIndex.from_arrays([l, c]))
     few = len(pairs)*file.shape[1]*8 <= 1e9; kind = (l == s.control).astype(np.int64)
-    cells, sums, squares, stored = _scan(_rows(file.X, file.shape), *file.shape, s.values == 'counts', np.c_[code if few else np.full(len(code), -1), kind], len(pairs) if few else 1, 2, crc)
+    cells, sums, squares, stored = _scan(_rows(file.X, file.shape), *file.shape, s.values == 'counts',
+        np.c_[code if few else np.full(len(code), -1), kind], len(pairs) if few else 1, 2, crc)
     file.stored = stored
     out += _value_rules(cells, labels, s, stored)
     if file.meta is not None: out += _archive_rules(file.meta, s, *file.shape, stored)
-    if labels is None or contexts is None or not few or cells['bad'].any() or cells['outside'].any() or file.genes.duplicated().any(): return out
+    if labels is None or contexts is None or not few or cells['bad'].any() or cells['outside'].any() or file.genes.duplicated().any():
+        return out
     try: return out + list(_doubts(file, s, labels, contexts, cells, sums, squares, pairs, code, controls))
     except VCCError as e: what, _, cure = str(e).rpartition('; '); return [*out, ('note', 'control cells', what, cure)]
 
@@ -413,4 +522,5 @@ def report_findings(
     "The findings in words."
     lines = [f'{r.level}, {r.rule}: {r.what}; {r.cure}' for r in table.itertuples()]
     n = table.level.value_counts()
-    return '\n'.join([*lines, 'Nothing is wrong.' if not len(table) else ', '.join(f'{n[k]} {k}{"s" if n[k] > 1 else ""}' for k in ('error', 'warning', 'note') if k in n) + '.'])
+    return '\n'.join([*lines, 'Nothing is wrong.' if not len(table)
+        else ', '.join(f'{n[k]} {k}{"s" if n[k] > 1 else ""}' for k in ('error', 'warning', 'note') if k in n) + '.'])

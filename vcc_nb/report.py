@@ -25,7 +25,8 @@ def markdown_table(
 ) -> str:
     "A table as Markdown, its index first."
     cell = lambda v: f'{v:,.{digits}f}' if isinstance(v, (float, np.floating)) else f'{v:,}' if isinstance(v, (int, np.integer)) else str(v)
-    rows = [[table.index.name or '', *table.columns], ['---']*(table.shape[1] + 1), *([i, *r] for i, r in zip(table.index, table.itertuples(index=False)))]
+    rows = [[table.index.name or '', *table.columns], ['---']*(table.shape[1] + 1),
+        *([i, *r] for i, r in zip(table.index, table.itertuples(index=False)))]
     return '\n'.join('| ' + ' | '.join(map(cell, r)) + ' |' for r in rows)
 
 baselines = ('no change', 'training mean')
@@ -40,7 +41,9 @@ def verdict(
     ends = {b: bootstrap_intervals(scores, baseline=b).xs(method, level='method') for b in baselines}
     sure = [c for c in won if all(min(sign[c]*e.loc[c, 'difference_low'], sign[c]*e.loc[c, 'difference_high']) > 0 for e in ends.values())]
     lost = [c for c in t if c not in won]
-    return (f'On the mean over {scores.perturbation.nunique()} held-out perturbations, the {method} is better than both baselines on {", ".join(won) or "no score"}' + (f' (surely, by the 95% interval of the paired difference: {", ".join(sure) or "none"})' if won else '') + (f', and not on {", ".join(lost)}.' if lost else '.'))
+    return (f'On the mean over {scores.perturbation.nunique()} held-out perturbations, the {method} is better than both baselines on '
+        f'{", ".join(won) or "no score"}' + (f' (surely, by the 95% interval of the paired difference: {", ".join(sure) or "none"})' if won
+            else '') + (f', and not on {", ".join(lost)}.' if lost else '.'))
 
 # %% ../nbs/75_report.ipynb #8ad85791
 def base_of(run):
@@ -58,7 +61,8 @@ def write_report(
     "Write training_report.md and its pictures (losses.png, scores.png, effects.png) into the run's folder."
     import matplotlib.pyplot as plt
     measured = run.screen.effects(run.split.rows(run.screen, 'test'))
-    pictures = dict(losses=plot_losses(run.history.table(), run.history.best_epoch), scores=plot_scores(run.scores), effects=plot_effects(run.predictions['blend'], measured))
+    pictures = dict(losses=plot_losses(run.history.table(), run.history.best_epoch), scores=plot_scores(run.scores),
+        effects=plot_effects(run.predictions['blend'], measured))
     for name, fig in pictures.items():
         with atomic_path(run.run_dir/f'{name}.png') as p: fig.savefig(p, dpi=110)
         plt.close(fig)
@@ -71,7 +75,8 @@ def sections(run):
     yield from score_section(run)
     yield from data_section(run)
     yield gene_section(run)
-    if run.gene_graph is not None: yield f'## Who reads whom\n\n```\n{run.gene_graph!r}\n```\n\n' + markdown_table(run.gene_graph.coverage().rename_axis('source'))
+    if run.gene_graph is not None:
+        yield f'## Who reads whom\n\n```\n{run.gene_graph!r}\n```\n\n' + markdown_table(run.gene_graph.coverage().rename_axis('source'))
     yield training_section(run)
     yield cost_section(run)
     yield memory_section(run)
@@ -83,11 +88,18 @@ def score_section(run):
     yield '\n'.join(f'- {v}' for v in verdicts(run).split('\n'))
     table = score_table(run.scores)
     if set(table) == {'DES', 'PDS', 'MAE'}: table['combined'] = combined_score(run.scores).combined
-    ends = bootstrap_intervals(run.scores); between = lambda m, c: f'{table.loc[m, c]:.4f} ({ends.loc[(c, m), "low"]:.4f} to {ends.loc[(c, m), "high"]:.4f})' if (c, m) in ends.index else f'{table.loc[m, c]:.3f}'
-    yield '## Scores on held-out perturbations\n\n' + markdown_table(pd.DataFrame({c: [between(m, c) for m in table.index] for c in table}, index=table.index))
-    scorer = {'2025': 'cell-eval, profile vcc', '2026': 'cell-eval2, preset vcc2026'}[run.config.season] + (', by the fast path that gives its numbers' if run.config.fast_scores else '')
-    yield (f'{", ".join(f"{c}: {better[c]}" for c in table if c in better)}. In brackets the 95% bootstrap interval over perturbations. ' + ('Combined: the challenge\'s average of shares of the way from the training mean (0) to perfect (1). ' if 'combined' in table else '') +
-           f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a perturbation is in `scores.csv`.\n\n![scores](scores.png)')
+    ends = bootstrap_intervals(run.scores)
+    between = lambda m, c: f'{table.loc[m, c]:.4f} ({ends.loc[(c, m), "low"]:.4f} to {ends.loc[(c, m), "high"]:.4f})' if (c,
+        m) in ends.index else f'{table.loc[m, c]:.3f}'
+    yield ('## Scores on held-out perturbations\n\n' +
+        markdown_table(pd.DataFrame({c: [between(m, c) for m in table.index] for c in table}, index=table.index)))
+    scorer = ({'2025': 'cell-eval, profile vcc', '2026': 'cell-eval2, preset vcc2026'}[run.config.season] +
+        (', by the fast path that gives its numbers' if run.config.fast_scores else ''))
+    yield (f'{", ".join(f"{c}: {better[c]}" for c in table if c in better)}. In brackets the 95% bootstrap interval over perturbations. ' +
+        ('Combined: the challenge\'s average of shares of the way from the training mean (0) to perfect (1). '
+            if 'combined' in table else '') +
+           f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a '
+           f'perturbation is in `scores.csv`.\n\n![scores](scores.png)')
     if 'no_ceiling' in run.costs: yield f'No noise ceiling: {run.costs["no_ceiling"]}'
     yield '![predicted against measured change of each gene](effects.png)\n\nThe changes that the blend predicts, gene by gene.'
     yield from method_section(run)
@@ -96,10 +108,17 @@ def score_section(run):
 def method_section(run):
     "What the methods are, how much the blend takes of each, and whether the stated bounds held."
     weights = run.blend_weights; bounds = pd.read_csv(run.run_dir/'bounds.csv')
-    yield ('## Methods\n\n**no change**: the controls; **training mean**: the mean effect of the training perturbations; **kernel ridge**: a closed form on gene annotations; **network**: what this run trained' + (f', added to the {base_of(run)}' if base_of(run) else '') + ('; **transfer**: the same perturbation measured elsewhere' if 'transfer' in weights else '') +
-           '; **blend**: these together, with weights learned in inner folds of the training perturbations and, for the network (its share of the result), on the validation perturbations. Of all but the network and the baselines, a target\'s own transcript follows a rule of its own.\n\n' + markdown_table(weights.sort_values(ascending=False, kind='stable').rename_axis('method').to_frame('weight in the blend')))
+    yield ('## Methods\n\n**no change**: the controls; **training mean**: the mean effect of the training perturbations; **kernel ridge**: '
+        'a closed form on gene annotations; **network**: what this run trained' +
+        (f', added to the {base_of(run)}' if base_of(run) else '') +
+        ('; **transfer**: the same perturbation measured elsewhere' if 'transfer' in weights else '') +
+           '; **blend**: these together, with weights learned in inner folds of the training perturbations and, for the network (its share '
+           'of the result), on the validation perturbations. Of all but the network and the baselines, a target\'s own transcript follows '
+           'a rule of its own.\n\n' +
+           markdown_table(weights.sort_values(ascending=False, kind='stable').rename_axis('method').to_frame('weight in the blend')))
     for m, a in run.amplitudes.items(): yield f'The {m} is that method times {a:g}, which scored best on training perturbations left out.'
-    for m, b in bounds.groupby('method'): yield f'The {m} states a bound of its mean absolute error that should hold with chance 90% for each perturbation; it held for {(b.error <= b.bound).sum()} of {len(b)} held-out ones (`bounds.csv`).'
+    for m, b in bounds.groupby('method'):
+        yield f'The {m} states a bound of its mean absolute error that should hold with chance 90% for each perturbation; it held for {(b.error <= b.bound).sum()} of {len(b)} held-out ones (`bounds.csv`).'
 
 def ablation_section(table):
     "What is lost without a part."
@@ -108,7 +127,8 @@ def ablation_section(table):
 def data_section(run):
     "The screen and who was held out."
     s, split = run.screen, run.split
-    yield f'## Data\n\n{s.source}\n\n' + '\n'.join(f'- {n}' for n in [f'{s.adata.n_obs:,} cells x {len(s.genes):,} genes, {len(s.targets)} targets', *s.notes])
+    yield f'## Data\n\n{s.source}\n\n' + '\n'.join(f'- {n}'
+        for n in [f'{s.adata.n_obs:,} cells x {len(s.genes):,} genes, {len(s.targets)} targets', *s.notes])
     parts = '\n'.join(f'- {part} ({len(getattr(split, part))}): {", ".join(getattr(split, part))}' for part in ('train', 'valid', 'test'))
     yield f'## Split\n\n{split.method}; seed {split.seed}. Nothing was fitted on test perturbations; validation perturbations chose the epoch and the share of the network in the blend, and nothing else.\n\n{parts}'
 
@@ -119,45 +139,60 @@ def ablation_table(
     "Paired differences to the full run, averaged over seeds."
     rows, scores = {}, [c for c in table if c in better]
     for m, part in table.groupby('method', sort=False):
-        ends = bootstrap_intervals(part.groupby(['variant', 'perturbation'], sort=False)[scores].mean().reset_index().rename(columns=dict(variant='method')), baseline='full')
+        ends = bootstrap_intervals(part.groupby(['variant', 'perturbation'],
+            sort=False)[scores].mean().reset_index().rename(columns=dict(variant='method')), baseline='full')
         for v in part.variant.unique():
-            if v != 'full': rows[f'{m}, {v}'] = {c: '{:+.4f} ({:+.4f} to {:+.4f})'.format(*ends.loc[(c, v), ['difference', 'difference_low', 'difference_high']]) for c in scores}
+            if v != 'full':
+                rows[f'{m}, {v}'] = {c: '{:+.4f} ({:+.4f} to {:+.4f})'.format(*ends.loc[(c, v),
+                    ['difference', 'difference_low', 'difference_high']]) for c in scores}
     return pd.DataFrame(rows).T.rename_axis('method, variant')
 
 # %% ../nbs/75_report.ipynb #c07c25b2
 def gene_section(run):
     "How the genes were chosen, and what is lost with the others."
     why = run.selection.table.reasons.str.split(';').explode().value_counts()
-    return (f'## Genes\n\n{len(run.selection)} genes, selected on training cells (`selected_genes.csv` has the reasons of each); the network predicts the other {len(run.screen.genes) - len(run.selection):,} from them by ridge regression. '
-            f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations that they hold:\n\n{markdown_table(run.coverage)}\n\n'
+    return (f'## Genes\n\n{len(run.selection)} genes, selected on training cells (`selected_genes.csv` has the reasons of each); the '
+        f'network predicts the other {len(run.screen.genes) - len(run.selection):,} from them by ridge regression. '
+            f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations '
+            f'that they hold:\n\n{markdown_table(run.coverage)}\n\n'
             'Reasons (a gene can have several): ' + ', '.join(f'{k or "none"} {n}' for k, n in why.items()) + recovered_part(run))
 
 def recovered_part(run):
     "What comes back of the effect outside the selection."
     table = pd.read_csv(run.run_dir/'recovered.csv', index_col=0)
-    return '' if not len(table) else f'\n\nShare of the squared change of the held-out perturbations in genes outside the selection (noise and all) that comes back when their change in the selected genes is known (1: all; 0: no more than no change):\n\n{markdown_table(table)}'
+    return ('' if not len(table)
+        else f'\n\nShare of the squared change of the held-out perturbations in genes outside the selection (noise and all) that comes '
+        f'back when their change in the selected genes is known (1: all; 0: no more than no change):\n\n{markdown_table(table)}')
 
 def training_section(run):
     "Which weights were kept."
     h = run.history; base = base_of(run)
-    nothing = f'No epoch made the {base} better on the validation perturbations, so the network adds nothing to it.' if base else 'No epoch predicted the validation perturbations better than no change, so no change is what the network predicts.'
-    kept = nothing if not h.best_epoch else f'Epoch {h.best_epoch} of {len(h.epochs)} was kept' + (' (the lowest loss on validation perturbations).' if run.split.valid else ' (no validation perturbations).')
+    nothing = (f'No epoch made the {base} better on the validation perturbations, so the network adds nothing to it.' if base
+        else 'No epoch predicted the validation perturbations better than no change, so no change is what the network predicts.')
+    kept = (nothing if not h.best_epoch else f'Epoch {h.best_epoch} of {len(h.epochs)} was kept' +
+        (' (the lowest loss on validation perturbations).' if run.split.valid else ' (no validation perturbations).'))
     return f'## Training\n\n{kept}' + (' Training was stopped by hand.' if h.stopped else '') + '\n\n![losses](losses.png)'
 
 # %% ../nbs/75_report.ipynb #2719dfa5
 def cost_section(run):
     "Machine, seconds of each step, speed."
-    speed, seconds = run.history.speed_metrics, pd.DataFrame({'seconds': {k: v for k, v in run.costs['seconds'].items() if k != 'report'}}).rename_axis('step')
-    return (f'## Machine and cost\n\n{run.costs["machine"]}; device {speed["device"]}; vcc_nb {run.costs["version"]}\n\n{markdown_table(seconds, 1)}\n\n'
-            f'- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second')
+    speed, seconds = run.history.speed_metrics, pd.DataFrame({'seconds': {k: v for k, v in run.costs['seconds'].items()
+        if k != 'report'}}).rename_axis('step')
+    return (f'## Machine and cost\n\n{run.costs["machine"]}; device {speed["device"]}; vcc_nb '
+        f'{run.costs["version"]}\n\n{markdown_table(seconds, 1)}\n\n'
+            f'- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, '
+            f'{speed["pseudobulks_per_second"]:.1f} a second')
 
 def memory_section(run):
     "Predicted against measured."
     predicted, trained = run.costs['predicted_gb'], run.history.speed_metrics['peak_memory_gb']
     on_cpu = run.costs['predicted_for'] == 'cpu'
-    return (f'## Memory\n\nGiB at the peak. Predicted for {"the process" if on_cpu else "the GPU"} before training: **{predicted:.2f}**; most held by the process until the end of training: **{trained:.2f}**{f" ({predicted/trained - 1:+.0%})" if on_cpu else ""}; '
+    return (f'## Memory\n\nGiB at the peak. Predicted for {"the process" if on_cpu else "the GPU"} before training: **{predicted:.2f}**; '
+        f'most held by the process until the end of training: **{trained:.2f}**{f" ({predicted/trained - 1:+.0%})" if on_cpu else ""}; '
             f'in the whole run, scores included: {run.costs["peak_memory_gb"]:.2f}. '
-            "A process's peak is that of its whole life: if it held more before (opening the screen, choosing genes, an earlier run), that is what is measured. Predicted is a process that gives freed memory back at once, as a run with memory_gb does; without, glibc may keep some.\n\n"
+            "A process's peak is that of its whole life: if it held more before (opening the screen, choosing genes, an earlier run), that "
+            "is what is measured. Predicted is a process that gives freed memory back at once, as a run with memory_gb does; without, "
+            "glibc may keep some.\n\n"
             + markdown_table(pd.Series(run.costs['predicted'], name='GiB predicted').rename_axis('part').to_frame()))
 
 # %% ../nbs/75_report.ipynb #05e8e429
@@ -169,20 +204,25 @@ def compare(
     runs = [Path(r) for r in runs]; read = [_read_run(r) for r in runs]
     names = [r.name for r in runs] if len({r.name for r in runs}) == len(runs) else [str(r) for r in runs]
     table = pd.DataFrame([_facts(*r) for r in read], index=pd.Index(names, name='run'))
-    settings = pd.DataFrame([c | {'held-out perturbations': ', '.join(sorted(s.perturbation.unique()))} for c, _, s in read], index=names, dtype=object).drop(columns='output_dir').T.rename_axis('setting')
+    settings = pd.DataFrame([c | {'held-out perturbations': ', '.join(sorted(s.perturbation.unique()))} for c, _, s in read], index=names,
+        dtype=object).drop(columns='output_dir').T.rename_axis('setting')
     table.attrs['differ'] = settings[settings.astype(str).nunique(axis=1) > 1]
     return table
 
 def _read_run(run):
     "(settings, history, scores) of a finished run."
     files = ['training_config.json', 'training_history.json', 'scores.csv', 'training_report.md']
-    if not (run/files[0]).exists(): raise VCCError(f'{str(run)!r} is no run directory (it has no {files[0]}); name the folder that a run wrote')
-    if lacks := [f for f in files if not (run/f).exists()]: raise VCCError(f'the run {str(run)!r} is not finished (it has no {lacks[0]}); compare it when it is')
+    if not (run/files[0]).exists():
+        raise VCCError(f'{str(run)!r} is no run directory (it has no {files[0]}); name the folder that a run wrote')
+    if lacks := [f for f in files if not (run/f).exists()]:
+        raise VCCError(f'the run {str(run)!r} is not finished (it has no {lacks[0]}); compare it when it is')
     return *(json.loads((run/f).read_text()) for f in files[:2]), pd.read_csv(run/files[2])
 
 def _facts(config, history, scores):
     "One row of `compare`."
     speed, t = history['speed_metrics'], score_table(scores)
-    row = dict(strategy=config['strategy'], genes=config['target_genes'], attention=config['attention_type'], seed=config['seed'], epochs=len(history['epochs']), best_epoch=history['best_epoch'],
+    row = dict(strategy=config['strategy'], genes=config['target_genes'], attention=config['attention_type'], seed=config['seed'],
+        epochs=len(history['epochs']), best_epoch=history['best_epoch'],
                training_seconds=speed['seconds'], parameters=speed['parameters'], peak_memory_gb=speed['peak_memory_gb'])
-    return row | {f'{s}: {m}': t.loc[m, s] for s in t for m in t.index[::-1]} | {f'{s}, {m} minus no change': t.loc[m, s] - t.loc['no change', s] for s in t for m in ('network', 'blend') if m in t.index}
+    return (row | {f'{s}: {m}': t.loc[m, s] for s in t for m in t.index[::-1]} |
+        {f'{s}, {m} minus no change': t.loc[m, s] - t.loc['no change', s] for s in t for m in ('network', 'blend') if m in t.index})

@@ -22,14 +22,16 @@ def _read(path, backed):
     path = Path(path)
     if not path.exists():
         close = near(path.name, [p.name for p in path.parent.glob('*.h5ad')]) if path.parent.is_dir() else []
-        raise VCCError(f'no file at {str(path)!r}' + (f'; did you mean {close[0]!r}?' if close else '; check the path and the folder you are in'))
+        raise VCCError(f'no file at {str(path)!r}' + (f'; did you mean {close[0]!r}?' if close
+            else '; check the path and the folder you are in'))
     if not h5py.is_hdf5(path):
         raise VCCError(f'{str(path)!r} is not an h5ad (HDF5) file; read it with the matching anndata.io.read_* function and pass the AnnData')
     try:
         with h5py.File(path) as f: keys = set(f)
     except OSError as e: raise VCCError(_damaged(path, e)) from None
     if 'obs' not in keys or 'var' not in keys:
-        raise VCCError(f'{str(path)!r} is HDF5 but holds no AnnData (it has {sorted(keys)[:6]}, not obs and var); save it with adata.write_h5ad(path)')
+        raise VCCError(f'{str(path)!r} is HDF5 but holds no AnnData (it has {sorted(keys)[:6]}, not obs and var); save it with '
+            f'adata.write_h5ad(path)')
     try:
         file = h5py.File(path, 'r', rdcc_nbytes=0) if backed else None      # opened first: without a chunk cache, blocks are read straight into their arrays
         return ad.read_h5ad(path, backed='r' if backed else None), file
@@ -44,9 +46,11 @@ def _matrix(adata, layer, notes, file=None):
     try: X = adata.X if layer is None else adata.layers[layer]
     except KeyError: X = None       # a backed file without X
     if X is None:
-        have = f"name one of the layers with layer=: {', '.join(adata.layers)}" if len(adata.layers) else 'it has no layers either: save the expression matrix'
+        have = (f"name one of the layers with layer=: {', '.join(adata.layers)}" if len(adata.layers)
+            else 'it has no layers either: save the expression matrix')
         raise VCCError(f'adata.X is missing; {have}')
-    if 0 in X.shape: raise VCCError(f'the expression matrix is empty ({X.shape[0]} cells x {X.shape[1]} genes); check the filters applied before')
+    if 0 in X.shape:
+        raise VCCError(f'the expression matrix is empty ({X.shape[0]} cells x {X.shape[1]} genes); check the filters applied before')
     if isinstance(X, ad.abc.CSCDataset):
         X = _DiskColumns(X.group if file is None else file['X'])
         notes.append(f'stored by column (CSC): turned to rows in a temporary file of {X.gb:.2g} GiB (TMPDIR says where)')
@@ -57,10 +61,13 @@ def _matrix(adata, layer, notes, file=None):
 # %% ../nbs/10_screen.ipynb #d1803c7c
 class _DiskRows:
     "Rows of a CSR matrix in an open HDF5 file, by slices; of a CSC matrix its columns, as rows of the transpose."
-    def __init__(self, group, shape=None): self.group, self.shape, self.indptr = group, tuple(int(n) for n in (group.attrs['shape'] if shape is None else shape)), group['indptr'][:]
+    def __init__(self, group, shape=None):
+        self.group, self.shape, self.indptr = (group, tuple(int(n) for n in (group.attrs['shape'] if shape is None else shape)),
+            group['indptr'][:])
     def __getitem__(self, rows):
         start, stop, _ = rows.indices(self.shape[0]); at = slice(self.indptr[start], self.indptr[stop])
-        return sp.csr_matrix((self.group['data'][at], self.group['indices'][at], self.indptr[start:stop+1] - at.start), shape=(stop - start, self.shape[1]))
+        return sp.csr_matrix((self.group['data'][at], self.group['indices'][at], self.indptr[start:stop+1] - at.start),
+            shape=(stop - start, self.shape[1]))
 
 class _DiskColumns:
     "Rows of a CSC matrix in an open HDF5 file, by slices, through a temporary file of column panels that are stored by row."
@@ -68,7 +75,8 @@ class _DiskColumns:
         columns = _DiskRows(group, group.attrs['shape'][::-1]); self.shape = columns.shape[::-1]
         self.gb = sum(group[k].size*group[k].dtype.itemsize for k in ('data', 'indices'))/2**30
         if self.gb > (free := shutil.disk_usage(tempfile.gettempdir()).free/2**30):
-            raise VCCError(f'the matrix is stored by column (CSC): turning it to rows needs {self.gb:.2g} GiB in {tempfile.gettempdir()!r}, which has {free:.2g}; set TMPDIR to a larger place, or save it as CSR')
+            raise VCCError(f'the matrix is stored by column (CSC): turning it to rows needs {self.gb:.2g} GiB in '
+                f'{tempfile.gettempdir()!r}, which has {free:.2g}; set TMPDIR to a larger place, or save it as CSR')
         self.file = h5py.File(tempfile.TemporaryFile(), 'w')
         ends = np.unique(np.r_[0, np.searchsorted(columns.indptr, np.arange(size, columns.indptr[-1], size)), self.shape[1]])
         self.panels = [self._turn(str(a), columns[int(a):int(b)]) for a, b in zip(ends, ends[1:])]
@@ -135,11 +143,13 @@ def _check_genes(adata):
     genes = adata.var_names
     double = genes[genes.duplicated()].unique()
     if len(double):
-        raise VCCError(f'var_names has {len(double)} duplicated gene names ({", ".join(double[:3])}...); merge their columns or call adata.var_names_make_unique()')
+        raise VCCError(f'var_names has {len(double)} duplicated gene names ({", ".join(double[:3])}...); merge their columns or call '
+            f'adata.var_names_make_unique()')
     ensembl = genes.str.match(r'^ENS[A-Z]*G\d{11}(\.\d+)?$')
     if ensembl.mean() > 0.5:
         symbols = [c for c in adata.var if re.search('symbol|gene_name|feature_name', c, re.I)]
-        hint = f"adata.var_names = adata.var[{symbols[0]!r}].astype(str)" if symbols else 'map them to symbols first and set adata.var_names'
+        hint = (f"adata.var_names = adata.var[{symbols[0]!r}].astype(str)" if symbols
+            else 'map them to symbols first and set adata.var_names')
         version = ' with version suffixes' if genes[ensembl].str.contains('.', regex=False).any() else ''
         raise VCCError(f'var_names holds Ensembl ids{version} (like {genes[ensembl][0]!r}) where gene symbols are expected; {hint}')
 
@@ -175,7 +185,8 @@ def _locate(b, first, adata):
     negative = v < 0 and np.isfinite(v)
     cure = ('counts and log-normalised values are never negative: pass the values before scaling' if negative
             else 'find out how it got there, then drop the cell or correct the value')
-    raise VCCError(f"{'negative' if negative else 'NaN or inf'} value {v} in cell {adata.obs_names[row]!r}, gene {adata.var_names[b.indices[at]]!r}; {cure}")
+    raise VCCError(f"{'negative' if negative else 'NaN or inf'} value {v} in cell {adata.obs_names[row]!r}, gene "
+        f"{adata.var_names[b.indices[at]]!r}; {cure}")
 
 # %% ../nbs/10_screen.ipynb #deb09bd6
 kinds = ('counts', 'log-normalised')
@@ -183,12 +194,16 @@ kinds = ('counts', 'log-normalised')
 def _kind(asked, top, whole):
     "What the values are, or why they cannot be what was asked for."
     if asked is not None: pick(asked, kinds, 'values')
-    if asked == 'log-normalised' and top > log_limit: raise VCCError(f"values='log-normalised' was asked for, but the values reach {top:,.5g}; no log1p of counts is above {log_limit:g}: log them first")
+    if asked == 'log-normalised' and top > log_limit:
+        raise VCCError(f"values='log-normalised' was asked for, but the values reach {top:,.5g}; no log1p of counts is above "
+            f"{log_limit:g}: log them first")
     if whole: return asked or 'counts'
     if asked == 'counts' and top <= log_limit:
-        raise VCCError(f"values='counts' was asked for, but the values are already logged (fractions up to {top:.3g}); pass the raw counts, for instance with layer=")
+        raise VCCError(f"values='counts' was asked for, but the values are already logged (fractions up to {top:.3g}); pass the raw "
+            f"counts, for instance with layer=")
     if asked == 'counts' or (asked is None and top > log_limit):
-        raise VCCError(f'the values are not whole numbers and reach {top:,.5g}: neither counts nor log1p values; round corrected counts, or log-normalise them first')
+        raise VCCError(f'the values are not whole numbers and reach {top:,.5g}: neither counts nor log1p values; round corrected counts, '
+            f'or log-normalise them first')
     return 'log-normalised'
 
 # %% ../nbs/10_screen.ipynb #7865fbb5
@@ -197,7 +212,8 @@ def _check_logs(screen, top):
     _, b = next(_blocks(screen.X))
     b.data = np.expm1(b.data); sums = np.asarray(b.sum(1)).ravel()
     if sums.std() > sums.mean():
-        raise VCCError(f"the values are fractions up to {top:.3g}, but taken as log1p values the depth of cells would vary by {sums.std()/sums.mean():.0%}; "
+        raise VCCError(f"the values are fractions up to {top:.3g}, but taken as log1p values the depth of cells would vary by "
+            f"{sums.std()/sums.mean():.0%}; "
                        "round them if they are corrected counts, or say values='log-normalised'")
 
 # %% ../nbs/10_screen.ipynb #7add590e
@@ -226,7 +242,9 @@ class Screen:
     def n_cells(self): return pd.Series(self.labels).value_counts().rename('n_cells').sort_index()
     @property
     def targets(self): return [t for t in self.n_cells.index if t != self.control]
-    def __repr__(self): return '\n'.join([f'Screen: {self.adata.n_obs:,} cells x {self.adata.n_vars:,} genes, {len(self.targets)} targets', *('  '+n for n in self.notes)])
+    def __repr__(self):
+        return '\n'.join([f'Screen: {self.adata.n_obs:,} cells x {self.adata.n_vars:,} genes, {len(self.targets)} targets',
+            *('  '+n for n in self.notes)])
 
 # %% ../nbs/10_screen.ipynb #343d3fba
 def open_screen(
@@ -243,12 +261,15 @@ def open_screen(
 ) -> Screen:
     "Open, check and describe a screen in one pass over the values. Raises `VCCError` for whatever is wrong with it."
     if isinstance(data, Screen):
-        if any(o is not None for o in (target_key, control, context_key, layer, values, target_sum)): raise VCCError('a Screen is open already; pass these options where it is first opened')
+        if any(o is not None for o in (target_key, control, context_key, layer, values, target_sum)):
+            raise VCCError('a Screen is open already; pass these options where it is first opened')
         return data
-    if not isinstance(data, (ad.AnnData, str, Path)): raise VCCError(f'data is a {type(data).__name__}; pass the path of an .h5ad, an AnnData or a Screen')
+    if not isinstance(data, (ad.AnnData, str, Path)):
+        raise VCCError(f'data is a {type(data).__name__}; pass the path of an .h5ad, an AnnData or a Screen')
     if target_sum is not None and not target_sum > 0: raise VCCError(f'target_sum={target_sum} must be above 0')
     adata, file = (data, None) if isinstance(data, ad.AnnData) else _read(data, backed)
-    notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, layer=layer, values=values, target_sum=target_sum, min_cells=min_cells)
+    notes, options = [], dict(target_key=target_key, control=control, context_key=context_key, layer=layer, values=values,
+        target_sum=target_sum, min_cells=min_cells)
     try:
         X = _matrix(adata, layer, notes, file)
         _check_genes(adata)
@@ -256,7 +277,9 @@ def open_screen(
         labels = _labels(adata.obs, key)
         control = _find_control(labels, key, control)
         few = pd.Series(labels).value_counts().loc[lambda n: n < min_cells]
-        if len(few): raise VCCError(f'target {few.index[0]!r} has {few.iloc[0]} cell ({len(few)} such targets); an effect needs at least {min_cells}: drop these cells, or pass min_cells=1')
+        if len(few):
+            raise VCCError(f'target {few.index[0]!r} has {few.iloc[0]} cell ({len(few)} such targets); an effect needs at least '
+                f'{min_cells}: drop these cells, or pass min_cells=1')
         context_key = _find_context(adata.obs, context_key)
         contexts = _labels(adata.obs, context_key) if context_key else np.full(adata.n_obs, 'all', dtype=object)
         depth, top, whole = _scan(X, adata)
@@ -274,8 +297,10 @@ def _describe(screen, top, asked):
     s, n_control = screen, int(screen.is_control.sum())
     how = 'as asked' if asked else 'detected: ' + ('all whole' if s.values == 'counts' else 'fractions') + f', up to {top:,.4g}'
     s.notes[:0] = [f'targets in obs[{s.target_key!r}], controls {s.control!r} ({n_control:,} cells)',
-                   f'contexts in obs[{s.context_key!r}]: {", ".join(sorted(set(s.contexts))[:5])}' if s.context_key else 'one context (no context column)',
-                   f'values: {s.values} ({how})' + (f'; normalised to {s.target_sum:,.0f} per cell ({"as asked" if s.options["target_sum"] else "median of controls"})' if s.target_sum else '')]
+                   f'contexts in obs[{s.context_key!r}]: {", ".join(sorted(set(s.contexts))[:5])}' if s.context_key
+                   else 'one context (no context column)',
+                   f'values: {s.values} ({how})' + (f'; normalised to {s.target_sum:,.0f} per cell '
+                       f'({"as asked" if s.options["target_sum"] else "median of controls"})' if s.target_sum else '')]
     return s
 
 # %% ../nbs/10_screen.ipynb #316dd1ad
@@ -304,7 +329,8 @@ def lognorm(
 def mask(self:Screen, rows=None):
     "`rows` as a (cells,) mask; all cells if None; `VCCError` for anything else."
     rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
-    if rows.dtype != bool or rows.shape != self.labels.shape: raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), not {rows.dtype} of shape {rows.shape}')
+    if rows.dtype != bool or rows.shape != self.labels.shape:
+        raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), not {rows.dtype} of shape {rows.shape}')
     return rows
 
 @patch
@@ -346,13 +372,15 @@ def pseudobulks(
     total, square = np.zeros((2, len(names), len(self.genes)))
     seen, (raw, raw_square) = np.zeros(total.shape, np.int32), np.zeros((2, len(self.genes)))
     scale = self.target_sum/self.depth if self.values == 'counts' else np.zeros(len(code))
-    for i, b in self.blocks(raw=True): _add_block(b.data, b.indices, b.indptr, code[i:i+b.shape[0]], scale[i:i+b.shape[0]], total, square, seen, raw, raw_square)
+    for i, b in self.blocks(raw=True):
+        _add_block(b.data, b.indices, b.indptr, code[i:i+b.shape[0]], scale[i:i+b.shape[0]], total, square, seen, raw, raw_square)
     n = np.bincount(code[rows], minlength=len(names))
     mean = total/n[:, None]
     var = np.clip(square - n[:, None]*mean**2, 0, None)/np.maximum(n - 1, 1)[:, None]
     obs = pd.DataFrame({TARGET: names.get_level_values(0), CONTEXT: names.get_level_values(1), 'n_cells': n})
     obs.index = obs[TARGET] if obs[TARGET].is_unique else obs[TARGET] + '|' + obs[CONTEXT]
-    return ad.AnnData(mean.astype(np.float32), obs=obs.rename_axis(None), var=pd.DataFrame(dict(sum=raw, sum_sq=raw_square), index=self.genes),
+    return ad.AnnData(mean.astype(np.float32), obs=obs.rename_axis(None),
+        var=pd.DataFrame(dict(sum=raw, sum_sq=raw_square), index=self.genes),
                       layers=dict(var=var.astype(np.float32), detected=(seen/n[:, None]).astype(np.float32)))
 
 # %% ../nbs/10_screen.ipynb #8df70d38
@@ -384,13 +412,15 @@ def effects_of(
     pooled = (free*bulk.layers['var']).sum(0)/max(free.sum(), 1)
     se2 = (free*bulk.layers['var'] + 10*pooled)/(free + 10)/(free + 1)
     here, ref = np.flatnonzero(~is_control), control_of[bulk.obs[CONTEXT][~is_control]].to_numpy()
-    return ad.AnnData(bulk.X[here] - bulk.X[ref], obs=bulk.obs.iloc[here].copy(), var=bulk.var[[]], layers=dict(se=np.sqrt(se2[here] + se2[ref]).astype(np.float32)))
+    return ad.AnnData(bulk.X[here] - bulk.X[ref], obs=bulk.obs.iloc[here].copy(), var=bulk.var[[]],
+        layers=dict(se=np.sqrt(se2[here] + se2[ref]).astype(np.float32)))
 
 @patch
 def require_one_context(self:Screen):
     "`VCCError` if there are several contexts: for what learns one."
     if len(several := sorted(set(self.contexts))) > 1:
-        raise VCCError(f'the screen has {len(several)} contexts in obs[{self.context_key!r}] ({", ".join(several[:4])}), and a model learns one: pass the cells of one of them, or context_key=False if the column means nothing')
+        raise VCCError(f'the screen has {len(several)} contexts in obs[{self.context_key!r}] ({", ".join(several[:4])}), and a model '
+            f'learns one: pass the cells of one of them, or context_key=False if the column means nothing')
 
 # %% ../nbs/10_screen.ipynb #e583a4a7
 def effect_sizes(effects:ad.AnnData) -> pd.Series:

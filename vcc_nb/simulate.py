@@ -81,8 +81,10 @@ def _share_out(n, weights):
 def _cell_numbers(n_cells, targets, n_contexts, cells_per_target, control_share, seed):
     "(contexts, 1 + targets): how many cells, controls first."
     if n_cells < (need := 2*n_contexts*(len(targets) + 1)):
-        raise VCCError(f'n_cells={n_cells:,} is too small for {len(targets)} targets and controls in {n_contexts} context(s): ask for {need:,} or more, or for fewer targets')
-    if cells_per_target is None: return _share_out(n_cells, np.tile(_challenge_numbers(targets, control_share, seed), n_contexts)).reshape(n_contexts, -1)
+        raise VCCError(f'n_cells={n_cells:,} is too small for {len(targets)} targets and controls in {n_contexts} context(s): ask for '
+            f'{need:,} or more, or for fewer targets')
+    if cells_per_target is None:
+        return _share_out(n_cells, np.tile(_challenge_numbers(targets, control_share, seed), n_contexts)).reshape(n_contexts, -1)
     n = [cells_per_target[t] for t in targets] if isinstance(cells_per_target, dict) else [cells_per_target]*len(targets)
     rest = n_cells - n_contexts*sum(n)
     if rest < 2*n_contexts or min(n) < 1:
@@ -156,7 +158,8 @@ def _truth(targets, contexts, cells, pos, depth, depth_sd, model):
     obs.index = (obs[TARGET] if len(contexts) == 1 else obs[TARGET] + '|' + obs[CONTEXT]).to_numpy()
     W = model.W[:, pos].reshape(len(contexts), -1, len(pos))
     level = np.stack([_mean_lognorm(w, r, depths, _weights, depth) for w, r in zip(W, model.R[:, pos])])
-    f, lfc, delta = obs.hit.to_numpy()[:, None], np.log(W[:, 1:]/W[:, :1]).reshape(-1, len(pos)), (level[:, 1:] - level[:, :1]).reshape(-1, len(pos))
+    f, lfc, delta = (obs.hit.to_numpy()[:, None], np.log(W[:, 1:]/W[:, :1]).reshape(-1, len(pos)),
+        (level[:, 1:] - level[:, :1]).reshape(-1, len(pos)))
     layers = {'lfc_hit': lfc.astype(np.float32), 'delta': (f*delta).astype(np.float32), 'responds': model.responds[:, pos]}
     return ad.AnnData(np.log1p(f*np.expm1(lfc)).astype(np.float32), obs=obs, var=pd.DataFrame(index=gene_axis()[pos]), layers=layers)
 
@@ -200,7 +203,8 @@ def _axis_positions(genes, targets, seed):
 def _check(targets, contexts, cells_per_target, **positive):
     "Raises `VCCError` for what cannot be simulated."
     for what, x in (('targets', targets), ('contexts', contexts)):
-        if not len(x) or isinstance(x, str) or len(set(x)) < len(x): raise VCCError(f'{what}={x!r} should be a list of one or more different names')
+        if not len(x) or isinstance(x, str) or len(set(x)) < len(x):
+            raise VCCError(f'{what}={x!r} should be a list of one or more different names')
     for c in contexts: baselines(c)
     if isinstance(cells_per_target, dict) and (lone := [t for t in targets if t not in cells_per_target]):
         raise VCCError(f'cells_per_target has no number for target {lone[0]!r}; add it')
@@ -213,12 +217,14 @@ def _describe(cells, genes, targets, contexts, asked):
     adata = ad.AnnData(shape=(len(cells), len(genes)), var=pd.DataFrame(index=genes))
     label = np.array([CONTROL, *targets])[cells.target]
     kind = np.array(contexts)[cells.kind]
-    adata.obs = pd.DataFrame({TARGET: label, 'guide_id': [f'{t}_g{g + 1}' for t, g in zip(label, cells.guide)], 'batch': [f'batch_{b + 1}' for b in cells.batch],
+    adata.obs = pd.DataFrame({TARGET: label, 'guide_id': [f'{t}_g{g + 1}' for t, g in zip(label, cells.guide)],
+        'batch': [f'batch_{b + 1}' for b in cells.batch],
                               CONTEXT: kind}, index=[f'sim_{i}' for i in range(len(cells))]).astype('category')
     adata.obs['true_hit'], adata.obs['true_depth'] = cells.hit.to_numpy(), cells.depth.to_numpy(np.float32)
     adata.obs['simulated'] = True; adata.var['simulated'] = True
     for c in contexts: adata.var[f'baseline_{c}'] = baselines(c)[0][gene_axis().get_indexer(adata.var_names)].astype(np.float32)
-    adata.uns = {'simulated': True, 'source': f"simulated: vcc_nb.simulate, baselines of {', '.join(contexts)} (perturbplan, MIT), effect sizes of Adamson et al. 2016 "
+    adata.uns = {'simulated': True,
+        'source': f"simulated: vcc_nb.simulate, baselines of {', '.join(contexts)} (perturbplan, MIT), effect sizes of Adamson et al. 2016 "
                  '(PerturbationCatalogue, Apache-2.0), annotation of the Gene Ontology (CC BY 4.0)', 'simulation': asked}
     return adata
 

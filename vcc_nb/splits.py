@@ -45,7 +45,8 @@ class Split:
     def load(cls, path):
         "Read what `save` wrote; `VCCError` if it is no split."
         try: return cls(**json.loads(Path(path).read_text()))
-        except (OSError, TypeError, json.JSONDecodeError) as e: raise VCCError(f'{str(path)!r} is no split file ({e}); write one with Split.save') from None
+        except (OSError, TypeError, json.JSONDecodeError) as e:
+            raise VCCError(f'{str(path)!r} is no split file ({e}); write one with Split.save') from None
 
 # %% ../nbs/11_splits.ipynb #072f1bc2
 def make_split(
@@ -60,12 +61,15 @@ def make_split(
     size = effect_sizes(fx).groupby(fx.obs[TARGET].astype(str).to_numpy()).mean().sort_values(kind='stable')
     n, rng = len(size), np_rng(seed, 'split')
     n_test, n_valid = max(2, round(n*test)) if test else 0, max(1, round(n*valid)) if valid else 0     # PDS needs two to tell apart
-    if n_test + n_valid >= n: raise VCCError(f'{n} targets cannot give {n_test} for test and {n_valid} for validation (test={test}, valid={valid}) and some for training; lower the shares')
+    if n_test + n_valid >= n:
+        raise VCCError(f'{n} targets cannot give {n_test} for test and {n_valid} for validation (test={test}, valid={valid}) and some for '
+            f'training; lower the shares')
     role = _deal(n, n_test, 'test', rng)
     rest = np.flatnonzero(role == 'train')
     role[rest] = _deal(len(rest), n_valid, 'valid', rng)
     part = lambda r: sorted(size.index[role == r])
-    return Split(part('train'), part('valid'), part('test'), seed, f'perturbations held out, stratified by effect size (test={test}, valid={valid})')
+    return Split(part('train'), part('valid'), part('test'), seed,
+        f'perturbations held out, stratified by effect size (test={test}, valid={valid})')
 
 def _deal(n, k, name, rng):
     "n roles in order of effect size: `name` once in each of k equal strata, 'train' elsewhere."
@@ -106,7 +110,9 @@ def check_no_leak(
     first, second = (dict(_leaves(fit(s, split))) for s in (screen, scramble(screen, ~split.rows(screen, *allowed), seed)))
     if not first: raise VCCError('the fit returned nothing to compare; return what was fitted')
     moved = [k for k in first | second if first.get(k) != second.get(k)]
-    if moved: raise VCCError(f'held-out cells leak into {moved[0]} ({len(moved)} of {len(first)} parts of the fit changed with them); fit on split.rows(screen, {", ".join(map(repr, allowed))})')
+    if moved:
+        raise VCCError(f'held-out cells leak into {moved[0]} ({len(moved)} of {len(first)} parts of the fit changed with them); fit on '
+            f'split.rows(screen, {", ".join(map(repr, allowed))})')
 
 def _leaves(x, at='the result'):
     "(name, hash) of every array, table and value inside `x`."

@@ -42,16 +42,21 @@ def _write_h5ad(raw, blocks, s):
         nonlocal stored
         for target, context, b in tqdm(blocks, desc='writing', unit=' blocks', delay=2):
             if not b.shape[0]: continue
-            if b.shape[1] != s.n_genes: raise VCCError(f'the cells of {target!r} have {b.shape[1]:,} genes, season {s.name} has {s.n_genes:,}; generate them on the genes of the season')
-            b = sp.csr_matrix(b, dtype=np.float32, copy=True); b.sum_duplicates(); b.eliminate_zeros(); b.indices = b.indices.astype(np.int32, copy=False)
-            labels.append((str(target), str(context), b.shape[0])); stored += b.nnz; crc[:] = [zlib.crc32(a, c) for a, c in zip((b.data, b.indices), crc)]
+            if b.shape[1] != s.n_genes:
+                raise VCCError(f'the cells of {target!r} have {b.shape[1]:,} genes, season {s.name} has {s.n_genes:,}; generate them on '
+                    f'the genes of the season')
+            b = sp.csr_matrix(b, dtype=np.float32, copy=True); b.sum_duplicates(); b.eliminate_zeros()
+            b.indices = b.indices.astype(np.int32, copy=False)
+            labels.append((str(target), str(context), b.shape[0])); stored += b.nnz
+            crc[:] = [zlib.crc32(a, c) for a, c in zip((b.data, b.indices), crc)]
             yield b; sink.check()
     with h5py.File(sink, 'w') as f:
         first = next(made := rows(), None)
         if first is None: raise VCCError(f'there are no cells to write for season {s.name}; give blocks of cells')
         write_rows(f, 'X', itertools.chain([first], made))
         targets, contexts = (np.repeat(np.array([l[k] for l in labels], object), [l[2] for l in labels]) for k in (0, 1))
-        obs = pd.DataFrame({s.target_key: targets} | ({s.context_key: contexts} if s.context_key else {}), index=np.arange(len(targets)).astype(str), dtype='category')
+        obs = pd.DataFrame({s.target_key: targets} | ({s.context_key: contexts} if s.context_key else {}),
+            index=np.arange(len(targets)).astype(str), dtype='category')
         f.attrs.update({'encoding-type': 'anndata', 'encoding-version': '0.1.0'})
         for k, v in dict(obs=obs, var=pd.DataFrame(index=list(s.genes))).items(): ad.io.write_elem(f, k, v)
         for k in ('layers', 'obsm', 'obsp', 'uns', 'varm', 'varp'): ad.io.write_elem(f, k, {})
@@ -85,13 +90,17 @@ def _pack(raw, path, s, written):
         with tqdm(total=size, desc='packing', unit='B', unit_scale=True, delay=2) as bar:
             while b := raw.read(1 << 22): crc = zlib.crc32(b, crc); bar.update(len(b)); yield z.compress(b)
         yield z.flush()
-    meta = dict(schema=1, nnz=written[2], n_obs=len(written[0]), n_vars=s.n_genes, contexts=list(s.contexts or ()), perts_fingerprint=_fingerprint(written[0]), made_by=f'vcc_nb {version("vcc-nb")}')
-    parts = {'watermark.txt': lambda: [b'vcc-prep'], 'meta.json': lambda: [json.dumps(meta, sort_keys=True).encode()], 'pred.h5ad.zst': chunks}
+    meta = dict(schema=1, nnz=written[2], n_obs=len(written[0]), n_vars=s.n_genes, contexts=list(s.contexts or ()),
+        perts_fingerprint=_fingerprint(written[0]), made_by=f'vcc_nb {version("vcc-nb")}')
+    parts = {'watermark.txt': lambda: [b'vcc-prep'], 'meta.json': lambda: [json.dumps(meta, sort_keys=True).encode()],
+        'pred.h5ad.zst': chunks}
     with open(path, 'wb') as out:
         for name in s.entries: _entry(out, name, parts[name]())
         out.write(bytes(1024))
-    with tarfile.open(path, 'r:') as tar: again = _checksum(zstd.ZstdDecompressor().read_to_iter(tar.extractfile('pred.h5ad.zst'))); names = tar.getnames()
-    if again != (crc, size) or names != list(s.entries): raise VCCError('the archive read back is not what was packed; the disk is not to be trusted: write to another one')
+    with tarfile.open(path, 'r:') as tar:
+        again = _checksum(zstd.ZstdDecompressor().read_to_iter(tar.extractfile('pred.h5ad.zst'))); names = tar.getnames()
+    if again != (crc, size) or names != list(s.entries):
+        raise VCCError('the archive read back is not what was packed; the disk is not to be trusted: write to another one')
 
 def _checksum(chunks):
     crc = size = 0
@@ -109,7 +118,8 @@ def _placed(path):
     try:
         with atomic_path(path) as part: yield part
     except OSError as e:
-        raise VCCError(f'{str(path)!r} could not be written ({e.strerror or e}), nothing was left there; ' + ('make room on the disk, or choose another place' if e.errno in (27, 28, 122) else 'choose another place')) from None
+        raise VCCError(f'{str(path)!r} could not be written ({e.strerror or e}), nothing was left there; ' +
+            ('make room on the disk, or choose another place' if e.errno in (27, 28, 122) else 'choose another place')) from None
 
 def _alive(pid):
     try: os.kill(pid, 0)
@@ -132,23 +142,31 @@ def write_submission(
     if s.genes is None: raise VCCError(f"the gene axis of season {s.name} is not known; name the season's control file: controls=")
     if path.suffix == '.vcc': _zstd()
     if s.with_controls and controls is not None: blocks = itertools.chain(_control_blocks(controls, s, n_controls, seed), blocks)
-    with _placed(path) as part, tempfile.TemporaryFile(dir=part.parent, buffering=0) if path.suffix == '.vcc' else open(part, 'w+b', buffering=0) as raw:
-        times = [time.perf_counter()]; written = _write_h5ad(raw, blocks, s); size = os.fstat(raw.fileno()).st_size; times.append(time.perf_counter())
+    with _placed(path) as part, tempfile.TemporaryFile(dir=part.parent, buffering=0) if path.suffix == '.vcc' else open(part, 'w+b',
+        buffering=0) as raw:
+        times = [time.perf_counter()]; written = _write_h5ad(raw, blocks, s); size = os.fstat(raw.fileno()).st_size
+        times.append(time.perf_counter())
         table = _refuse(_compare(raw, s, written, controls), path); times.append(time.perf_counter())
         if path.suffix == '.vcc': _pack(raw, part, s, written); times.append(time.perf_counter())
-    table.attrs = dict(path=str(path), cells=len(written[0]), stored=written[2], h5ad_gb=size/2**30, gb=path.stat().st_size/2**30, seconds=dict(zip(('generate and write', 'read back and check', 'pack and read back'), np.diff(times).tolist())))
+    table.attrs = dict(path=str(path), cells=len(written[0]), stored=written[2], h5ad_gb=size/2**30, gb=path.stat().st_size/2**30,
+        seconds=dict(zip(('generate and write', 'read back and check', 'pack and read back'), np.diff(times).tolist())))
     return table
 
 def _refuse(found, path):
     table = pd.DataFrame(found, columns=['level', 'rule', 'what', 'cure'])
-    if (wrong := table[table.level == 'error']).size: raise VCCError(f'{str(path)!r} was not written, rules broken: {len(wrong)}. ' + ' '.join(f'({i}) {r.rule}: {r.what}; {r.cure}.' for i, r in enumerate(wrong.itertuples(), 1)))
+    if (wrong := table[table.level == 'error']).size:
+        raise VCCError(f'{str(path)!r} was not written, rules broken: {len(wrong)}. ' +
+            ' '.join(f'({i}) {r.rule}: {r.what}; {r.cure}.' for i, r in enumerate(wrong.itertuples(), 1)))
     return table
 
 def _control_blocks(controls, s, n, seed, size=512):
     "Control cells of the screen, in its order, on the genes and in the values of the season."
     screen = _controls(controls, s); at = screen.genes.get_indexer(s.genes); keep = screen.is_control.copy()
-    if (at < 0).any(): raise VCCError(f'the control cells lack {(at < 0).sum():,} of the {s.n_genes:,} genes of season {s.name} (first: {s.genes[int(np.argmax(at < 0))]!r}); control cells are needed on the whole axis')
-    if s.values == 'counts' and screen.values != 'counts': raise VCCError(f'the control cells are {screen.values}, season {s.name} asks for counts; open them with layer= or values=')
+    if (at < 0).any():
+        raise VCCError(f'the control cells lack {(at < 0).sum():,} of the {s.n_genes:,} genes of season {s.name} (first: '
+            f'{s.genes[int(np.argmax(at < 0))]!r}); control cells are needed on the whole axis')
+    if s.values == 'counts' and screen.values != 'counts':
+        raise VCCError(f'the control cells are {screen.values}, season {s.name} asks for counts; open them with layer= or values=')
     rows = np.flatnonzero(keep)
     if n is not None and n < len(rows): keep[np_rng(seed, 'control cells').choice(rows, len(rows) - n, replace=False)] = False
     same = len(at) == len(screen.genes) and (at == np.arange(len(at))).all()
@@ -162,25 +180,39 @@ def expand_effects(
 ) -> ad.AnnData:            # Effects on `genes`: no change where nothing was predicted; uns: 'no_change' and 'left_out', how many genes
     "Effects on a longer axis. Raises `VCCError` if the two have no gene in common."
     at = effects.var_names.get_indexer(list(genes)); known = at >= 0
-    if not known.any(): raise VCCError(f'the effects and the axis have no gene in common (first: {effects.var_names[0]!r} and {genes[0]!r}); give gene symbols')
+    if not known.any():
+        raise VCCError(f'the effects and the axis have no gene in common (first: {effects.var_names[0]!r} and {genes[0]!r}); give gene symbols')
     fill = lambda x: np.where(known, np.asarray(x)[:, at], 0).astype(np.float32)
-    return ad.AnnData(fill(effects.X), obs=effects.obs.copy(), var=pd.DataFrame(index=list(genes)), layers={k: fill(v) for k, v in effects.layers.items()},
+    return ad.AnnData(fill(effects.X), obs=effects.obs.copy(), var=pd.DataFrame(index=list(genes)),
+        layers={k: fill(v) for k, v in effects.layers.items()},
                       uns=dict(effects.uns) | dict(no_change=int((~known).sum()), left_out=int(effects.n_vars - known.sum())))
 
 def _plan(effects, screen, s, n_cells, n_controls):
     "Effects on the season's axis, cells of each target, control cells in the file. `VCCError` if they do not fit the season."
     for what, have in dict(effects=effects.var_names, screen=screen.genes).items():
-        if s.genes is None or set(have) != set(s.genes): raise VCCError(f'the {what} have {len(have):,} genes, season {s.name} has {s.n_genes:,} ({len(set(s.genes or ()) - set(have)):,} of them missing); ' + ('call `expand_effects`' if what == 'effects' else 'control cells are needed on the whole axis'))
+        if s.genes is None or set(have) != set(s.genes):
+            raise VCCError(f'the {what} have {len(have):,} genes, season {s.name} has {s.n_genes:,} '
+                f'({len(set(s.genes or ()) - set(have)):,} of them missing); ' +
+                ('call `expand_effects`' if what == 'effects' else 'control cells are needed on the whole axis'))
     if not effects.var_names.equals(screen.genes): effects = effects[:, screen.genes].copy()
-    there = set(zip(effects.obs[TARGET].astype(str), effects.obs[CONTEXT].astype(str) if s.contexts and CONTEXT in effects.obs else itertools.repeat(None)))
-    if lacks := sorted(str(t) + (f' in {c}' if c else '') for t in s.targets or () for c in (s.contexts if s.contexts and CONTEXT in effects.obs else [None]) if (t, c) not in there): raise VCCError(f'the effects have no prediction of {lacks[0]} ({len(lacks):,} such); season {s.name} asks for it: predict it, or name other targets (targets=)')
+    there = set(zip(effects.obs[TARGET].astype(str), effects.obs[CONTEXT].astype(str) if s.contexts and CONTEXT in effects.obs
+        else itertools.repeat(None)))
+    if lacks := sorted(str(t) + (f' in {c}' if c else '') for t in s.targets or ()
+        for c in (s.contexts if s.contexts and CONTEXT in effects.obs else [None]) if (t, c) not in there):
+        raise VCCError(f'the effects have no prediction of {lacks[0]} ({len(lacks):,} such); season {s.name} asks for it: predict it, or '
+            f'name other targets (targets=)')
     names = effects.obs[TARGET].astype(str).unique(); known = vcc2025_targets().set_index(TARGET).n_cells
-    if n_cells is None: n = pd.Series(s.cells_per_target, index=names) if s.cells_per_target else known.reindex(names).fillna(screen.n_cells.drop(screen.control, errors='ignore').median())
+    if n_cells is None:
+        n = (pd.Series(s.cells_per_target, index=names) if s.cells_per_target
+            else known.reindex(names).fillna(screen.n_cells.drop(screen.control, errors='ignore').median()))
     else: n = pd.Series(n_cells, index=names) if np.isscalar(n_cells) else n_cells.reindex(names)
     if n.isna().any(): raise VCCError(f'how many cells of {n.index[n.isna()][0]!r}? pass n_cells')
     controls = min(int(screen.is_control.sum()), n_controls if n_controls is not None else s.max_cells) if s.with_controls else 0
     cells = int(n.sum())*len(s.contexts or [1]) + controls
-    if cells > s.max_cells: raise VCCError(f'{cells:,} cells ({controls:,} controls) are more than the {s.max_cells:,} of season {s.name}; ' + (f'put fewer controls in: n_controls={s.max_cells - cells + controls:,} would do' if cells - controls < s.max_cells else 'predict fewer of each target: n_cells='))
+    if cells > s.max_cells:
+        raise VCCError(f'{cells:,} cells ({controls:,} controls) are more than the {s.max_cells:,} of season {s.name}; ' +
+            (f'put fewer controls in: n_controls={s.max_cells - cells + controls:,} would do' if cells - controls < s.max_cells
+                else 'predict fewer of each target: n_cells='))
     return effects, n.astype(int), controls
 
 # %% ../nbs/62_submission.ipynb #46f20096
@@ -198,14 +230,16 @@ class SubmissionSize:
     free_gb:float       # on the disk it goes to
     @property
     def disk_gb(self): return self.h5ad_gb + self.vcc_gb
-    def __str__(self): return f'season {self.season}: {self.cells:,} cells ({self.controls:,} controls), {self.stored:,} values stored; .h5ad {self.h5ad_gb:.2f} GiB, .vcc {self.vcc_gb:.2f} GiB; while packing {self.disk_gb:.2f} GiB of disk, {self.free_gb:.0f} are free; at most {self.memory_gb:.2f} GiB of memory'
+    def __str__(self):
+        return f'season {self.season}: {self.cells:,} cells ({self.controls:,} controls), {self.stored:,} values stored; .h5ad {self.h5ad_gb:.2f} GiB, .vcc {self.vcc_gb:.2f} GiB; while packing {self.disk_gb:.2f} GiB of disk, {self.free_gb:.0f} are free; at most {self.memory_gb:.2f} GiB of memory'
 
 def _sample(screen, s, least=256):
     "Some control cells of each context, in the values of the season, from as few blocks as that takes."
     want, parts = {c: least for c in set(screen.contexts[screen.is_control])}, []
     for i, b in screen.blocks(512, raw=s.values == 'counts'):
         rows = np.flatnonzero(screen.is_control[i:i+b.shape[0]])
-        rows = [r for r in rows if want[screen.contexts[i + r]] > 0 and (want.update({screen.contexts[i + r]: want[screen.contexts[i + r]] - 1}) or True)]
+        rows = [r for r in rows if want[screen.contexts[i + r]] > 0
+            and (want.update({screen.contexts[i + r]: want[screen.contexts[i + r]] - 1}) or True)]
         if rows: parts.append(b[rows])
         if not any(n > 0 for n in want.values()): break
     return sp.vstack(parts, format='csr')
@@ -231,17 +265,22 @@ def submission_estimate(
     s = complete_season(season, controls=screen, targets=targets)
     effects, n, n_controls = _plan(effects, screen, s, n_cells, n_controls)
     x = _sample(screen, s)
-    cells = int(n.sum())*len(s.contexts or [1]) + n_controls; stored = x.nnz/x.shape[0]; pool = min(pool or 10_000, pool or int(2e7/stored), int(screen.is_control.sum()/len(s.contexts or [1])))
+    cells = int(n.sum())*len(s.contexts or [1]) + n_controls; stored = x.nnz/x.shape[0]
+    pool = min(pool or 10_000, pool or int(2e7/stored), int(screen.is_control.sum()/len(s.contexts or [1])))
     ratio = _packed(x.data, x.indices.astype(np.int32))/(8*x.nnz)
-    h5ad = (8*stored*cells + 30*(cells + s.n_genes) + 2**20)/2**30; place = next(p for p in [Path(path).absolute(), *Path(path).absolute().parents] if p.is_dir())
+    h5ad = (8*stored*cells + 30*(cells + s.n_genes) + 2**20)/2**30
+    place = next(p for p in [Path(path).absolute(), *Path(path).absolute().parents] if p.is_dir())
     generating = n.max()*(16*s.n_genes + 40*stored); checking = 8*effects.n_obs*s.n_genes + 300*cells
-    return SubmissionSize(s.name, cells, n_controls, int(stored*cells), pool, h5ad, (8*stored*cells*ratio + 6*(cells + s.n_genes))/2**30, peak_memory_gb() + max(48*pool*stored, 8*pool*stored + generating, checking)/2**30, shutil.disk_usage(place).free/2**30)      # 30 bytes a name; half of two last chunks
+    return SubmissionSize(s.name, cells, n_controls, int(stored*cells), pool, h5ad, (8*stored*cells*ratio + 6*(cells + s.n_genes))/2**30,
+        peak_memory_gb() + max(48*pool*stored, 8*pool*stored + generating, checking)/2**30, shutil.disk_usage(place).free/2**30)      # 30 bytes a name; half of two last chunks
 
 # %% ../nbs/62_submission.ipynb #1b28cd12
 def _generate(effects, screen, s, n, pool, seed):
     "Predicted cells on the season's axis, a block a target."
     at = screen.genes.get_indexer(s.genes); same = (at == np.arange(len(at))).all()
-    for target, context, b in cell_blocks(effects, screen, n_cells=n, kind='counts' if s.values == 'counts' else 'lognorm', pool=pool, seed=seed): yield target, context, b if same else b[:, at]
+    for target, context, b in cell_blocks(effects, screen, n_cells=n, kind='counts' if s.values == 'counts' else 'lognorm',
+        pool=pool, seed=seed):
+        yield target, context, b if same else b[:, at]
 
 def make_submission(
     effects:ad.AnnData,     # Effects: perturbation x all genes of the season, see `expand_effects`
@@ -260,5 +299,7 @@ def make_submission(
     effects, n, n_controls = _plan(effects, screen, s, n_cells, n_controls)
     need = submission_estimate(effects, screen, season=s, path=path, n_cells=n, n_controls=n_controls, pool=pool)
     room = need.h5ad_gb if str(path).endswith('.h5ad') else need.disk_gb
-    if room > need.free_gb: raise VCCError(f'{str(path)!r} needs {room:.3f} GiB of disk while it is made, {need.free_gb:.3f} are free; make room, or choose another place')
+    if room > need.free_gb:
+        raise VCCError(f'{str(path)!r} needs {room:.3f} GiB of disk while it is made, {need.free_gb:.3f} are free; make room, or choose '
+            f'another place')
     return write_submission(_generate(effects, screen, s, n, need.pool, seed), s, path, controls=screen, n_controls=n_controls, seed=seed)

@@ -23,13 +23,17 @@ def season_effects(
 ) -> ad.AnnData:        # Effects: a row for each target (and context); uns: no_change, left_out
     "What the runs say of a season. `VCCError` if the season's genes or targets are not known, or a context is nobody's."
     for what in ('genes', 'targets'):
-        if getattr(season, what) is None: raise VCCError(f"the {what} of season {season.name} are not known; " + ('name its control cells (controls=)' if what == 'genes' else 'name its list of perturbations (targets=)'))
+        if getattr(season, what) is None:
+            raise VCCError(f"the {what} of season {season.name} are not known; " +
+                ('name its control cells (controls=)' if what == 'genes' else 'name its list of perturbations (targets=)'))
     said = {r.config.context: r.predict_effects(season.targets, method=method) for r in _read(runs)}
     if not season.context_key:
         if len(said) > 1: raise VCCError(f'season {season.name} has one context, and the runs are of {", ".join(map(str, said))}; name one')
         return expand_effects(next(iter(said.values())), season.genes)
-    if not (contexts := season.contexts): raise VCCError(f'the contexts of season {season.name} are not known; name its control cells (controls=)')
-    if lacks := [c for c in contexts if c not in said and None not in said]: raise VCCError(f'no run is of context {lacks[0]!r} ({len(lacks)} such); train one with context={lacks[0]!r}, or one without a context')
+    if not (contexts := season.contexts):
+        raise VCCError(f'the contexts of season {season.name} are not known; name its control cells (controls=)')
+    if lacks := [c for c in contexts if c not in said and None not in said]:
+        raise VCCError(f'no run is of context {lacks[0]!r} ({len(lacks)} such); train one with context={lacks[0]!r}, or one without a context')
     parts = []
     for c in contexts:
         e = expand_effects(said.get(c, said.get(None)), season.genes)

@@ -62,7 +62,9 @@ def _gradients_that_fit(model, batch, where, n, **how):
         try: return _gradients(model, batch, n, **how), n
         except RuntimeError as e:
             if not isinstance(e, torch.OutOfMemoryError) and "can't allocate memory" not in str(e): raise
-            if n >= len(batch.targets): raise VCCError(f'memory ran out at {where} with one example at a time; use fewer genes or a smaller model (`memory.fit_batch` says what fits)') from e
+            if n >= len(batch.targets):
+                raise VCCError(f'memory ran out at {where} with one example at a time; use fewer genes or a smaller model '
+                    f'(`memory.fit_batch` says what fits)') from e
         n = min(2*n, len(batch.targets)); model.zero_grad()
         if torch.cuda.is_available(): torch.cuda.empty_cache()
         warnings.warn(f'memory ran out at {where}; from here on each batch goes through in {n} parts')
@@ -80,7 +82,8 @@ class Ranks:
         if not (dist.is_available() and dist.is_initialized()):
             if int(os.environ.get('WORLD_SIZE', 1)) == 1: return cls(), device
             dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo'); atexit.register(dist.destroy_process_group)
-        if device.type == 'cuda' and 'LOCAL_RANK' in os.environ: device = torch.device('cuda', int(os.environ['LOCAL_RANK'])); torch.cuda.set_device(device)
+        if device.type == 'cuda' and 'LOCAL_RANK' in os.environ:
+            device = torch.device('cuda', int(os.environ['LOCAL_RANK'])); torch.cuda.set_device(device)
         return cls(dist.get_rank(), dist.get_world_size()), device
 
     def share(self, batch): return batch if self.world == 1 else batch[self.rank::self.world]
@@ -121,16 +124,20 @@ class History:
 class _Best:
     "The best weights so far: from the model as given and from an answer of nothing on (no change, or the base as it is), which training must beat to count."
     def __init__(self, model, valid, judge, ranks, epoch):
-        self.model, self.valid, self.by, self.ranks, self.epoch, self.at, self.loss, self.weights = model, valid, judge, ranks, epoch, epoch, float('inf'), None
+        self.model, self.valid, self.by, self.ranks, self.epoch, self.at, self.loss, self.weights = (model, valid, judge, ranks, epoch,
+            epoch, float('inf'), None)
         if not valid: return
-        self.known = dict(no_change_loss=judge(torch.zeros_like(valid.change_BG), valid).item()) | ({} if valid.base_BG is None else dict(base_loss=judge(valid.base_BG, valid).item()))
+        self.known = (dict(no_change_loss=judge(torch.zeros_like(valid.change_BG), valid).item()) |
+            ({} if valid.base_BG is None else dict(base_loss=judge(valid.base_BG, valid).item())))
         self.judge(epoch); nothing = [*self.known.values()][-1]
         if nothing <= self.loss: self.loss, self.epoch, self.weights = nothing, 0, model.no_change_weights()
     def judge(self, epoch):
         if not self.valid: self.epoch = self.at = epoch; return {}
         self.model.eval()
         with torch.no_grad(): loss = self.ranks.agree(self.by(predicted_change(self.model, self.valid), self.valid).item())
-        if loss < self.loss: self.loss, self.epoch, self.at, self.weights = loss, epoch, epoch, {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        if loss < self.loss:
+            self.loss, self.epoch, self.at, self.weights = loss, epoch, epoch, {k: v.detach().cpu().clone()
+                for k, v in self.model.state_dict().items()}
         return dict(valid_loss=loss) | self.known
     def state(self): return {k: getattr(self, k) for k in ('epoch', 'at', 'loss', 'weights')}
     def restore(self, model):
@@ -140,13 +147,16 @@ class _Best:
 # %% ../nbs/41_training.ipynb #eacb8544
 class _Run:
     "All that changes while a training goes on, beside the weights of the model."
-    def __init__(self, model, batches, ranks, device, *, done, epochs, learning_rate, warmup, weight_decay, precision, accumulate, loss, ema, moments):
-        if not 0 <= warmup < 1 or not (ema is None or 0 < ema < 1): raise VCCError(f'warmup={warmup} is a share of the steps from 0 to below 1, and ema={ema} a decay between 0 and 1, or None')
+    def __init__(self, model, batches, ranks, device, *, done, epochs, learning_rate, warmup, weight_decay, precision, accumulate, loss,
+        ema, moments):
+        if not 0 <= warmup < 1 or not (ema is None or 0 < ema < 1):
+            raise VCCError(f'warmup={warmup} is a share of the steps from 0 to below 1, and ema={ema} a decay between 0 and 1, or None')
         self.model, self.batches, self.ranks, self.device, self.done, self.accumulate, self.seen, self.start = model, batches, ranks, device, done, accumulate, 0, time.perf_counter()
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay); self.remember(moments or {})
         steps = epochs*len(batches); just = 1e-9*(warmup*steps == 1)      # torch would divide by zero
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, learning_rate, total_steps=steps, pct_start=warmup + just)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == 'fp16'); self.how = dict(loss=loss, precision=precision, scaler=self.scaler)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == 'fp16')
+        self.how = dict(loss=loss, precision=precision, scaler=self.scaler)
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None
         self.records, self.stopped, self.skipped = [], False, 0
 
@@ -156,9 +166,12 @@ class _Run:
 
     def step(self, batch, where):
         "One step of the optimizer; the loss of the batch."
-        loss, self.accumulate = _gradients_that_fit(self.model, self.ranks.share(batch).to(self.device), where, self.accumulate, of=len(batch.targets), **self.how)
+        loss, self.accumulate = _gradients_that_fit(self.model, self.ranks.share(batch).to(self.device), where, self.accumulate,
+            of=len(batch.targets), **self.how)
         loss = _add_up(self.ranks, loss, self.model.parameters()); scale = self.scaler.get_scale()
-        if not math.isfinite(loss): raise VCCError(f'the loss is {loss} at {where}; lower the learning rate (and check the input if it happens at once)' + ", or use precision='float32'"*self.scaler.is_enabled())
+        if not math.isfinite(loss):
+            raise VCCError(f'the loss is {loss} at {where}; lower the learning rate (and check the input if it happens at once)' +
+                ", or use precision='float32'"*self.scaler.is_enabled())
         self.scaler.unscale_(self.optimizer); torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
         self.scaler.step(self.optimizer); self.scaler.update(); self.seen += len(batch.targets)
         if self.scaler.get_scale() < scale: self.skip(where)
@@ -167,23 +180,32 @@ class _Run:
 
     def skip(self, where):
         self.skipped += 1
-        if self.scaler.get_scale() < 1: raise VCCError(f"the gradients overflow fp16 at {where}, and would at any scale; use precision='bf16' or 'float32', or lower the learning rate")
+        if self.scaler.get_scale() < 1:
+            raise VCCError(f"the gradients overflow fp16 at {where}, and would at any scale; use precision='bf16' or 'float32', or lower "
+                f"the learning rate")
 
 # %% ../nbs/41_training.ipynb #68ae89e4
 @patch
 def state(self:_Run):
     "What `load` takes, in plain containers and tensors that training goes on to change: write it at once, or copy it."
-    return dict(epoch=self.done, batches_epoch=self.batches.epoch, accumulate=self.accumulate, seen=self.seen, seconds=self.seconds(), optimizer=self.optimizer.state_dict(), schedule=self.schedule.state_dict(),
-                scaler=self.scaler.state_dict(), average=self.average and self.average.state_dict(), best=self.best.state(), records=self.records)
+    return dict(epoch=self.done, batches_epoch=self.batches.epoch, accumulate=self.accumulate, seen=self.seen, seconds=self.seconds(),
+        optimizer=self.optimizer.state_dict(), schedule=self.schedule.state_dict(),
+                scaler=self.scaler.state_dict(), average=self.average and self.average.state_dict(), best=self.best.state(),
+                records=self.records)
 
 @patch
 def load(self:_Run, state):
     state = dict(scaler={}, average=None) | state
-    if (was := state['schedule']['total_steps']) != self.schedule.total_steps: raise VCCError(f'the run to go on with had {was:,} optimizer steps, this one has {self.schedule.total_steps:,}; resume with the same epochs, batches and targets')
-    if bool(state['scaler']) != self.scaler.is_enabled() or bool(state['average']) != bool(self.average): raise VCCError('the run to go on with was of another precision, or had (no) averaged weights; resume with the same precision and ema')
-    self.optimizer.load_state_dict(state['optimizer']); self.schedule.load_state_dict(state['schedule']); self.scaler.load_state_dict(state['scaler']); vars(self.best).update(state['best'])
+    if (was := state['schedule']['total_steps']) != self.schedule.total_steps:
+        raise VCCError(f'the run to go on with had {was:,} optimizer steps, this one has {self.schedule.total_steps:,}; resume with the '
+            f'same epochs, batches and targets')
+    if bool(state['scaler']) != self.scaler.is_enabled() or bool(state['average']) != bool(self.average):
+        raise VCCError('the run to go on with was of another precision, or had (no) averaged weights; resume with the same precision and ema')
+    self.optimizer.load_state_dict(state['optimizer']); self.schedule.load_state_dict(state['schedule'])
+    self.scaler.load_state_dict(state['scaler']); vars(self.best).update(state['best'])
     if self.average: self.average.load_state_dict(state['average'])
-    self.done, self.batches.epoch, self.accumulate, self.seen, self.records = (state[k] for k in ('epoch', 'batches_epoch', 'accumulate', 'seen', 'records'))
+    self.done, self.batches.epoch, self.accumulate, self.seen, self.records = (state[k]
+        for k in ('epoch', 'batches_epoch', 'accumulate', 'seen', 'records'))
     self.start -= state['seconds']
 
 @patch
@@ -196,7 +218,9 @@ def remember(self:_Run, moments):
     "Begin with a copy of these moments."
     of = dict(self.model.named_parameters())
     for k, m in moments.items():
-        if m['exp_avg'].shape != of[pick(k, of, 'parameter')].shape: raise VCCError(f"the moments of {k} are of shape {tuple(m['exp_avg'].shape)}, the parameter of {tuple(of[k].shape)}; carry them to the genes of the model")
+        if m['exp_avg'].shape != of[pick(k, of, 'parameter')].shape:
+            raise VCCError(f"the moments of {k} are of shape {tuple(m['exp_avg'].shape)}, the parameter of {tuple(of[k].shape)}; carry "
+                f"them to the genes of the model")
         self.optimizer.state[of[k]] = {s: v.to(of[k].device if v.dim() else 'cpu', copy=True) for s, v in m.items()}
 
 # %% ../nbs/41_training.ipynb #4ec32559
@@ -231,10 +255,12 @@ def train(
     ranks, device = Ranks.join(pick_device(str(device))); precision = pick_precision(precision, device)
     model.to(device); ranks.same_start(model)
     if recompute: checkpoint_blocks(model.blocks, recompute)
-    run = _Run(model, batches, ranks, device, done=first_epoch - 1, epochs=epochs, learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, precision=precision, accumulate=accumulate, loss=loss, ema=ema, moments=moments)
+    run = _Run(model, batches, ranks, device, done=first_epoch - 1, epochs=epochs, learning_rate=learning_rate, warmup=warmup,
+        weight_decay=weight_decay, precision=precision, accumulate=accumulate, loss=loss, ema=ema, moments=moments)
     run.best = _Best(run.judged(), valid and valid.to(device), judge, ranks, run.done)
     if resume: run.load(resume)
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []), tqdm(total=epochs*len(batches), initial=(run.done + 1 - first_epoch)*len(batches), unit='batch', disable=not progress or ranks.rank > 0) as bar:
+    with torch.random.fork_rng([device] if device.type == 'cuda' else []), tqdm(total=epochs*len(batches),
+        initial=(run.done + 1 - first_epoch)*len(batches), unit='batch', disable=not progress or ranks.rank > 0) as bar:
         for epoch in range(run.done + 1, first_epoch + epochs):
             if patience and run.done - run.best.at >= patience: break
             record = _epoch(run, epoch, seed, labels or {}, bar)
@@ -250,8 +276,10 @@ def _epoch(run, epoch, seed, labels, bar):
     losses, tick, seen, cells, run.skipped = [], time.perf_counter(), run.seen, run.cells(), 0; bar.set_description(f'epoch {epoch}')
     for step, batch in enumerate(run.batches, 1):
         losses.append(run.step(batch, f'epoch {epoch}, batch {step}')); pace = (run.cells() - cells)/(time.perf_counter() - tick)
-        bar.set_postfix({'loss': f'{losses[-1]:.3g}', 'cells/s': f'{pace:,.0f}', 'memory': f'{[*_memory(run.device).values()][-1]:.2f} GiB'}, refresh=False); bar.update()
-    record = dict(epoch=epoch, **labels, train_loss=float(np.mean(losses)), **run.best.judge(epoch), learning_rate=run.schedule.get_last_lr()[0], accumulate=run.accumulate,
+        bar.set_postfix({'loss': f'{losses[-1]:.3g}', 'cells/s': f'{pace:,.0f}',
+            'memory': f'{[*_memory(run.device).values()][-1]:.2f} GiB'}, refresh=False); bar.update()
+    record = dict(epoch=epoch, **labels, train_loss=float(np.mean(losses)), **run.best.judge(epoch),
+        learning_rate=run.schedule.get_last_lr()[0], accumulate=run.accumulate,
                   **dict(skipped_steps=run.skipped, loss_scale=run.scaler.get_scale()) if run.scaler.is_enabled() else {},
                   pseudobulks=run.seen - seen, cells_per_second=pace, seconds=time.perf_counter() - tick, **_memory(run.device))
     run.records.append(record); run.done = epoch
@@ -259,13 +287,15 @@ def _epoch(run, epoch, seed, labels, bar):
 
 def _memory(device):
     "GiB held at most so far: by the process, and of the GPU."
-    return dict(peak_memory_gb=peak_memory_gb()) | (dict(gpu_memory_gb=torch.cuda.max_memory_allocated(device)/2**30) if device.type == 'cuda' else {})
+    return (dict(peak_memory_gb=peak_memory_gb()) |
+        (dict(gpu_memory_gb=torch.cuda.max_memory_allocated(device)/2**30) if device.type == 'cuda' else {}))
 
 @patch
 def history(self:_Run) -> History:
     "What happened; the model gets the best weights."
     seconds, moments = self.seconds(), self.moments()
-    speed = dict(seconds=seconds, pseudobulks=self.seen, cells=self.cells(), pseudobulks_per_second=self.seen/seconds, cells_per_second=self.cells()/seconds, **_memory(self.device), processes=self.ranks.world,
+    speed = dict(seconds=seconds, pseudobulks=self.seen, cells=self.cells(), pseudobulks_per_second=self.seen/seconds,
+        cells_per_second=self.cells()/seconds, **_memory(self.device), processes=self.ranks.world,
                  device=str(self.device), precision=self.how['precision'], parameters=sum(p.numel() for p in self.model.parameters()))
     h = History(self.records, self.best.restore(self.model), speed, self.stopped); h.moments = moments
     return h
@@ -281,8 +311,10 @@ def save_checkpoint(
     **about,                            # plain numbers, strings, lists, dicts and tensors: epoch, config, split, training (the state of `train`)
 ):
     "Write weights, sizes, genes and `about`, whole or not at all."
-    what = io.BytesIO(); torch.save(dict(weights={k: v.cpu() for k, v in model.state_dict().items()}, sizes=model.sizes, genes=list(genes), **about), what)
-    with atomic_path(path) as p, open(p, 'wb') as f: f.writelines([MAGIC, hashlib.sha256(what.getbuffer()).hexdigest().encode(), b'\n', what.getbuffer()])
+    what = io.BytesIO()
+    torch.save(dict(weights={k: v.cpu() for k, v in model.state_dict().items()}, sizes=model.sizes, genes=list(genes), **about), what)
+    with atomic_path(path) as p, open(p, 'wb') as f:
+        f.writelines([MAGIC, hashlib.sha256(what.getbuffer()).hexdigest().encode(), b'\n', what.getbuffer()])
 
 def load_checkpoint(
     path,               # a file written by `save_checkpoint`
@@ -296,17 +328,23 @@ def load_checkpoint(
         about = torch.load(io.BytesIO(what), map_location='cpu', weights_only=True)
         model = load_model(about.pop('sizes'), about.pop('weights'))
     except FileNotFoundError: raise VCCError(f'no checkpoint at {str(path)!r}; check the path') from None
-    except Exception as e: raise VCCError(f'{str(path)!r} is damaged or no checkpoint of this library ({type(e).__name__}: {str(e).splitlines()[0][:80]}); use another one') from None
-    if genes is not None and list(genes) != about['genes']: model, about['genes'] = _in_order_of(list(genes), model, about['genes'], path), list(genes)
+    except Exception as e:
+        raise VCCError(f'{str(path)!r} is damaged or no checkpoint of this library ({type(e).__name__}: {str(e).splitlines()[0][:80]}); '
+            f'use another one') from None
+    if genes is not None and list(genes) != about['genes']:
+        model, about['genes'] = _in_order_of(list(genes), model, about['genes'], path), list(genes)
     return model.eval(), about
 
 # %% ../nbs/41_training.ipynb #5205011e
 def _in_order_of(genes, model, old, path):
-    if other := sorted(set(genes) ^ set(old)): raise VCCError(f'{str(path)!r} is of {len(old):,} genes and these are {len(genes):,}; {other[0]!r} is only in one of them ({len(other)} such); pass its genes, or carry the model to these with `model.carry`')
+    if other := sorted(set(genes) ^ set(old)):
+        raise VCCError(f'{str(path)!r} is of {len(old):,} genes and these are {len(genes):,}; {other[0]!r} is only in one of them '
+            f'({len(other)} such); pass its genes, or carry the model to these with `model.carry`')
     at, network = pd.Index(old).get_indexer(genes), None
     if (g := model.graph) is not None:
         order = g.order.numpy(); place = np.argsort(order)[at]
-        network = Graph(sp.csr_matrix((np.ones(len(g.indices)), g.indices.numpy(), g.indptr.numpy()))[place][:, place], np.argsort(at)[order])
+        network = Graph(sp.csr_matrix((np.ones(len(g.indices)), g.indices.numpy(), g.indptr.numpy()))[place][:, place],
+            np.argsort(at)[order])
     return carry(model, old, genes, network=network)
 
 # %% ../nbs/41_training.ipynb #7d7d4cb9

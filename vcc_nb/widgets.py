@@ -54,7 +54,8 @@ def controls(self:GeneExplorer, size):
     self.answer, self.table, self.plot = w.HTML(), w.HTML(), w.Image(format='png', layout=w.Layout(width='520px'))
     for s in (self.size, *self.sliders.values()): s.observe(lambda _: self.choose(), 'value')
     self.search.observe(lambda _: self.explain(), 'value')
-    self.box = w.HBox([w.VBox([self.size, w.HTML('<b>quotas, in percent of the default</b>'), *self.sliders.values(), self.search, self.answer], layout=w.Layout(flex='0 0 440px')), w.VBox([self.plot, self.table])])
+    self.box = w.HBox([w.VBox([self.size, w.HTML('<b>quotas, in percent of the default</b>'), *self.sliders.values(), self.search,
+        self.answer], layout=w.Layout(flex='0 0 440px')), w.VBox([self.plot, self.table])])
 
 @patch
 def choose(self:GeneExplorer):
@@ -73,7 +74,8 @@ def curve(self:GeneExplorer) -> bytes:
     "The coverage curve as PNG."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(5.2, 3), layout='constrained'); ax = fig.subplots(); n = range(1, len(self.ranked) + 1)
-    for name, genes, colour in (('this ranking', self.ranked.index, '#b03a48'), ('most variable first', self.ranked.variable.sort_values(ascending=False).index, '#4878a8')):
+    for name, genes, colour in (('this ranking', self.ranked.index, '#b03a48'),
+        ('most variable first', self.ranked.variable.sort_values(ascending=False).index, '#4878a8')):
         ax.plot(n, self.shares.effect[genes].cumsum(), label=name, color=colour)
     ax.plot([0, len(self.ranked)], [0, 1], '--', color='grey', label='random'); ax.axvline(self.size.value, color='black', lw=.8)
     ax.set(xlabel='genes kept', ylabel='share of effect', ylim=(0, 1.02)); ax.legend(fontsize=8)
@@ -88,8 +90,10 @@ def explain(self:GeneExplorer):
         close = near(g, self.ranked.index)
         self.answer.value = html.escape(f'{g} is not on the gene axis' + (f'; did you mean {", ".join(close)}?' if close else '')); return
     r = self.ranked.loc[g]; inside = r['rank'] <= self.size.value
-    self.answer.value = (f'<b>{html.escape(g)}</b> is <b>{"in" if inside else "out"}</b>: rank {r["rank"]:,} of {len(self.ranked):,}, chosen as {r.chosen_as}' + (f', phase {r.phase}' if r.phase else '') +
-        f'.<br>Reasons: {html.escape(r.reasons.replace(";", ", ")) or "none"}.<br>Responds by {r.responsive:.3f} (log scale), detected in {r.detected:.1%} of training cells, holds {self.shares.effect[g]:.2%} of the effect.')
+    self.answer.value = (f'<b>{html.escape(g)}</b> is <b>{"in" if inside else "out"}</b>: rank {r["rank"]:,} of {len(self.ranked):,}, '
+        f'chosen as {r.chosen_as}' + (f', phase {r.phase}' if r.phase else '') +
+        f'.<br>Reasons: {html.escape(r.reasons.replace(";", ", ")) or "none"}.<br>Responds by {r.responsive:.3f} (log scale), detected in '
+        f'{r.detected:.1%} of training cells, holds {self.shares.effect[g]:.2%} of the effect.')
 
 # %% ../nbs/71_widgets.ipynb #c27a1508
 class TrainingDashboard:
@@ -127,9 +131,11 @@ def facts(self:TrainingDashboard) -> dict:
     "What the last record says, in words with units; what is not known is left out."
     r = self.records[-1]; pace = sum(o['seconds'] for o in self.records[-3:])/len(self.records[-3:])
     left = None if self.epochs is None else max(0, self.epochs - r['epoch'])*pace
-    said = dict(epoch=f'{r["epoch"]}' + (f' of {self.epochs}' if self.epochs else ''), phase=r.get('phase'), genes=f'{r["n_genes"]:,}' if 'n_genes' in r else None, loss=f'{r["train_loss"]:.4g}')
+    said = dict(epoch=f'{r["epoch"]}' + (f' of {self.epochs}' if self.epochs else ''), phase=r.get('phase'),
+        genes=f'{r["n_genes"]:,}' if 'n_genes' in r else None, loss=f'{r["train_loss"]:.4g}')
     if 'valid_loss' in r: said |= {'validation': f'{r["valid_loss"]:.4g}', 'of no change': f'{r["valid_loss"]/r["no_change_loss"]:.1%}'}
-    said |= {'cells/s': f'{r["cells_per_second"]:,.0f}', 'memory': f'{r["peak_memory_gb"]:.2f} GiB', 'time left': None if left is None else f'{left//60:.0f} min {left%60:.0f} s'}
+    said |= {'cells/s': f'{r["cells_per_second"]:,.0f}', 'memory': f'{r["peak_memory_gb"]:.2f} GiB',
+        'time left': None if left is None else f'{left//60:.0f} min {left%60:.0f} s'}
     return {k: v for k, v in said.items() if v is not None}
 
 @patch
@@ -142,7 +148,8 @@ def line(self:TrainingDashboard) -> str:
 def make(self:TrainingDashboard):
     "Make the widgets."
     import ipywidgets as w
-    self.bar, self.words, self.plot = w.IntProgress(0, 0, self.epochs or 1, layout=w.Layout(width='420px')), w.HTML('no epoch yet'), w.Image(format='png', layout=w.Layout(width='520px'))
+    self.bar, self.words, self.plot = (w.IntProgress(0, 0, self.epochs or 1, layout=w.Layout(width='420px')), w.HTML('no epoch yet'),
+        w.Image(format='png', layout=w.Layout(width='520px')))
     self.button = w.Button(description='Stop after this epoch', icon='stop', layout=w.Layout(width='200px'))
     self.button.on_click(self.ask_to_stop)
     vars(self.button.comm).pop('_reply_subshell_id', None)      # ipykernel 7.4 would answer a click where the button was made: in the busy cell
@@ -159,7 +166,8 @@ def show(self:TrainingDashboard):
     self.bar.value = self.records[-1]['epoch'] if self.epochs else 1
     self.words.value = ' &nbsp; '.join(f'{k} <b>{v}</b>' for k, v in self.facts().items())
     if self.stop: self.button.disabled, self.button.description = True, 'Stopped'
-    if (now := time.perf_counter()) - self.drawn > 1 or self.stop or self.records[-1]['epoch'] == self.epochs: self.plot.value, self.drawn = self.losses(), now
+    if (now := time.perf_counter()) - self.drawn > 1 or self.stop or self.records[-1]['epoch'] == self.epochs:
+        self.plot.value, self.drawn = self.losses(), now
 
 @patch
 def losses(self:TrainingDashboard) -> bytes:

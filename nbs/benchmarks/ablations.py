@@ -34,7 +34,8 @@ screens = dict(papalexi=dict(data='papalexi', target_genes=200, epochs=24, split
                miniature=dict(data='papalexi', target_genes=60, epochs=4, per_target=4, splits=1))
 
 def simulated_screen():
-    return simulate_screen(n_cells=12_000, n_genes=1000, targets=sorted(vcc2025_targets()[TARGET])[::4][:60], depth=20_000, predictable=.9, seed=0)[0]
+    return simulate_screen(n_cells=12_000, n_genes=1000, targets=sorted(vcc2025_targets()[TARGET])[::4][:60], depth=20_000,
+        predictable=.9, seed=0)[0]
 
 def of_screen(name):
     "Scores of network and blend in every variant, and of the baselines, on each split."
@@ -42,7 +43,8 @@ def of_screen(name):
     adata = None if 'data' in settings else simulated_screen()
     for seed in range(splits):
         with tempfile.TemporaryDirectory() as d:
-            run = ScaledTrainingPipeline(create_training_config(**shared, **settings, seed=seed, output_dir=f'{d}/run'), adata, progress=False); run.run()
+            run = ScaledTrainingPipeline(create_training_config(**shared, **settings, seed=seed, output_dir=f'{d}/run'), adata,
+                progress=False); run.run()
             table = ablate(run.run_dir, adata=adata, progress=False); others = run.scores[~run.scores.method.isin(table.method)]
         parts.append(pd.concat([others.assign(variant='full', seed=seed), table]).assign(split=seed))
         print(name, seed, parts[-1].groupby(['method', 'variant'], sort=False)[['DES', 'PDS', 'MAE']].mean().round(4), sep='\n', flush=True)
@@ -51,14 +53,16 @@ def of_screen(name):
 def coresponse(Y, k):
     "The `k` genes whose changes go with each gene's over the training perturbations: a network without any knowledge."
     Z = Y - Y.mean(0); Z /= np.maximum(np.linalg.norm(Z, axis=0), 1e-9); C = np.abs(Z.T @ Z); np.fill_diagonal(C, 2)
-    rows = np.repeat(np.arange(len(C)), k); return sp.csr_matrix((np.ones(len(rows)), (rows, np.argpartition(-C, k - 1, axis=1)[:, :k].ravel())), shape=C.shape)
+    rows = np.repeat(np.arange(len(C)), k)
+    return sp.csr_matrix((np.ones(len(rows)), (rows, np.argpartition(-C, k - 1, axis=1)[:, :k].ravel())), shape=C.shape)
 
 def of_table(fx, split, c):
     "Kernel ridge, network and blend as a run with the config `c` makes them, from a table of effects."
     seen, n = training_part(fx, split), c.target_genes; Y = np.asarray(seen.X); targets = list(fx.obs_names)
     scores = pd.DataFrame(dict(responsive=np.sqrt((Y**2).mean(0)), variable=Y.std(0), detected=(Y > 0).mean(0)), index=fx.var_names)
     quotas = {n: {'highly variable': n}} if c.selection == 'variable' else None
-    ranked = BiologicalGeneSelector(n, quotas=quotas).rank(Evidence([], gene_sets(axis=fx.var_names), scores, {})); selection = GeneSelection(ranked.head(n), {}, ranked)
+    ranked = BiologicalGeneSelector(n, quotas=quotas).rank(Evidence([], gene_sets(axis=fx.var_names), scores, {}))
+    selection = GeneSelection(ranked.head(n), {}, ranked)
     kernel = gene_kernel().on(targets) if c.priors else None; ridge = KernelRidge(kernel) if c.priors else SharedResponse()
     features = gene_features(targets, dim=c.n_features)*c.priors
     def network(genes):
@@ -67,13 +71,17 @@ def of_table(fx, split, c):
     base = pd.DataFrame(out_of_fold(ridge, seen, folds=5)[0], seen.obs_names, fx.var_names); ridge.fit(fx, split)
     base = pd.concat([base, ridge.predict(split.valid).to_df()])
     plan = ProgressiveGeneTraining(fx.n_vars, n); grow = c.strategy == 'progressive'
-    model, history = train_in_phases(fx, split, selection, features, phases=plan.phases if grow else [n], epochs=plan.epochs(c.epochs) if grow else [c.epochs], base=base if c.residual else None,
-        model_sizes=dict(embed_dim=c.embed_dim, n_layers=c.n_layers, attention_type=c.attention_type), batch_options=dict(batch_size=c.batch_size), network_of=network, learning_rate=c.learning_rate, seed=c.seed, progress=False)
+    model, history = train_in_phases(fx, split, selection, features, phases=plan.phases if grow else [n],
+        epochs=plan.epochs(c.epochs) if grow else [c.epochs], base=base if c.residual else None,
+        model_sizes=dict(embed_dim=c.embed_dim, n_layers=c.n_layers, attention_type=c.attention_type),
+        batch_options=dict(batch_size=c.batch_size), network_of=network, learning_rate=c.learning_rate, seed=c.seed, progress=False)
     net = NetworkEffects(model, selection.genes, features, base=ridge if c.residual else None).fit(fx, split, np.zeros(fx.n_vars))
-    return {'kernel ridge': ridge, 'network': net, 'blend': Blend([NearestGenes(kernel), ridge] if c.priors else [ridge], ready=[net], folds=3, belief=20).fit(fx, split)}, history
+    return {'kernel ridge': ridge, 'network': net,
+        'blend': Blend([NearestGenes(kernel), ridge] if c.priors else [ridge], ready=[net], folds=3, belief=20).fit(fx, split)}, history
 
 def of_ranks():
-    table = replogle_up_ranks(); fx = read_effects(table, score='1/(1+rank/100)'); truth = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict(); rows = []
+    table = replogle_up_ranks(); fx = read_effects(table, score='1/(1+rank/100)')
+    truth = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict(); rows = []
     config = create_training_config(**shared, target_genes=600, epochs=24, neighbours=32)
     for k, s in list(folds_of(list(fx.obs_names), 0))[:3]:
         split = Split([t for i, t in enumerate(s.train) if i % 10], list(s.train)[::10], s.test)
@@ -81,16 +89,22 @@ def of_ranks():
             start = time.time(); methods, history = of_table(fx, split, replace(config, **change))
             if variant == 'full': methods = {'training mean': TrainingMean().fit(fx, split)} | methods
             for m, model in methods.items():
-                if m != 'kernel ridge' or variant in ('full', 'without priors'): rows += [dict(method=m, variant=variant, split=k, perturbation=t, overlap=v) for t, v in overlap(model.predict(split.test), truth).items()]
-            print(k, variant, {m: round(np.mean([r['overlap'] for r in rows if (r['method'], r['variant'], r['split']) == (m, variant, k)]), 4) for m in methods}, f'epoch {history.best_epoch} of {len(history.epochs)} kept, {time.time() - start:.0f} s', flush=True)
+                if m != 'kernel ridge' or variant in ('full', 'without priors'):
+                    rows += [dict(method=m, variant=variant, split=k, perturbation=t, overlap=v)
+                        for t, v in overlap(model.predict(split.test), truth).items()]
+            print(k, variant, {m: round(np.mean([r['overlap'] for r in rows if (r['method'], r['variant'], r['split']) == (m, variant, k)]),
+                4) for m in methods}, f'epoch {history.best_epoch} of {len(history.epochs)} kept, {time.time() - start:.0f} s', flush=True)
     return pd.DataFrame(rows)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=[*screens, 'k562']); p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
+    p.add_argument('name', choices=[*screens, 'k562']); p.add_argument('--out', default=str(Path(__file__).parent/'results'))
+    o = p.parse_args()
     torch.set_num_threads(1); start = time.process_time()
     table = of_ranks() if o.name == 'k562' else of_screen(o.name)
-    result = dict(machine=machine(), cpu_seconds=round(time.process_time() - start), settings=dict(shared, **screens.get(o.name, dict(target_genes=600, epochs=24))), columns=list(table), rows=table.round(5).values.tolist())
+    result = dict(machine=machine(), cpu_seconds=round(time.process_time() - start),
+        settings=dict(shared, **screens.get(o.name, dict(target_genes=600, epochs=24))), columns=list(table),
+        rows=table.round(5).values.tolist())
     with atomic_path(Path(o.out)/f'ablations_{o.name}.json') as f: f.write_text(json.dumps(result))
 
 if __name__ == '__main__': main()

@@ -9,9 +9,12 @@ Each process may take so much memory (--cap); running out of it is a result. Wri
 import argparse, json, math, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
-alone = dict(methods=['naive', 'full', 'gather', 'sparse', 'sparse, no order', 'local', 'linear'], genes=[500, 1200, 2500, 5000, 10000, 18080])
-steps = [(18080, 'none', 'float32'), (18080, 'sparse', 'float32'), (18080, 'linear', 'float32'), (18080, 'local', 'float32'), (18080, 'full', 'float32'), (18080, 'naive', 'float32'), (18080, 'full', 'bf16'),
-         (18080, 'sparse', 'bf16'), (18080, 'none', 'bf16'), (3000, 'none', 'float32'), (3000, 'full', 'float32'), (3000, 'sparse', 'float32'), (3000, 'sparse', 'bf16')]
+alone = dict(methods=['naive', 'full', 'gather', 'sparse', 'sparse, no order', 'local', 'linear'],
+    genes=[500, 1200, 2500, 5000, 10000, 18080])
+steps = [(18080, 'none', 'float32'), (18080, 'sparse', 'float32'), (18080, 'linear', 'float32'), (18080, 'local', 'float32'),
+    (18080, 'full', 'float32'), (18080, 'naive', 'float32'), (18080, 'full', 'bf16'),
+         (18080, 'sparse', 'bf16'), (18080, 'none', 'bf16'), (3000, 'none', 'float32'), (3000, 'full', 'float32'),
+         (3000, 'sparse', 'float32'), (3000, 'sparse', 'bf16')]
 
 def gather(q, k, v, absent, target, graph):
     "The obvious sparse attention: keys and values of the neighbours of every gene side by side, rows filled up to the longest."
@@ -52,9 +55,11 @@ def training_step(o):
     from vcc_nb.memory import autocast
     from vcc_nb.model import create_memory_efficient_model
     a.attention_kinds[o['method']] = attention_of(o['method'])
-    model = create_memory_efficient_model(o['genes'], o['dim'], o['heads'], o['method'], n_layers=o['layers'], dropout=0., network=graph_of(o)).to(o['device'])
+    model = create_memory_efficient_model(o['genes'], o['dim'], o['heads'], o['method'], n_layers=o['layers'], dropout=0.,
+        network=graph_of(o)).to(o['device'])
     optimizer = torch.optim.AdamW(model.parameters())
-    x, y, target = (torch.rand(o['batch'], o['genes'], device=o['device']) for _ in 'xy'), torch.rand(o['batch'], o['genes'], device=o['device']), torch.zeros(o['batch'], dtype=torch.long, device=o['device'])
+    x, y, target = ((torch.rand(o['batch'], o['genes'], device=o['device']) for _ in 'xy'),
+        torch.rand(o['batch'], o['genes'], device=o['device']), torch.zeros(o['batch'], dtype=torch.long, device=o['device']))
     x = next(x)
     def run():
         with autocast(o['precision'], o['device']): loss = (model(x, target) - y).square().mean()
@@ -82,7 +87,8 @@ def measure(o):
         return print(json.dumps(o | dict(outcome='out of memory')))
     first = 1 if len(wall) > 1 else 0                                   # the first pass asks the system for its memory
     peak = (torch.cuda.max_memory_allocated() if cuda else _rss('VmHWM')) - before
-    print(json.dumps(o | dict(outcome='ran', wall_seconds=statistics.median(wall[first:]), cpu_seconds=statistics.median(cpu[first:]), passes=len(wall), extra_mb=peak/2**20)))
+    print(json.dumps(o | dict(outcome='ran', wall_seconds=statistics.median(wall[first:]), cpu_seconds=statistics.median(cpu[first:]),
+        passes=len(wall), extra_mb=peak/2**20)))
 
 def machine_limits(threads):
     "What this machine can do at best: float32 products and copies, in a process of its own."
@@ -94,16 +100,21 @@ def _timed(f): start = time.perf_counter(); f(); return time.perf_counter() - st
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--quick', action='store_true'); p.add_argument('--only', choices=['attention', 'steps', 'floor']); p.add_argument('--rounds', type=int, default=3); p.add_argument('--threads', type=int, default=2); p.add_argument('--device', default='cpu')
-    p.add_argument('--cap', type=float, default=16., help='GiB that a process may take'); p.add_argument('--out', default=str(Path(__file__).parent/'results')); p.add_argument('--run', help=argparse.SUPPRESS)
+    p.add_argument('--quick', action='store_true'); p.add_argument('--only', choices=['attention', 'steps', 'floor'])
+    p.add_argument('--rounds', type=int, default=3); p.add_argument('--threads', type=int, default=2)
+    p.add_argument('--device', default='cpu')
+    p.add_argument('--cap', type=float, default=16., help='GiB that a process may take')
+    p.add_argument('--out', default=str(Path(__file__).parent/'results')); p.add_argument('--run', help=argparse.SUPPRESS)
     o = p.parse_args()
     if o.run: return machine_limits(o.threads) if o.run == 'limits' else measure(json.loads(o.run))
     from vcc_nb.core import atomic_path, machine
     sizes, todo = (alone['genes'], steps) if not o.quick else ([120], [(120, 'none', 'float32'), (120, 'sparse', 'float32')])
-    child = lambda spec: json.loads(subprocess.run([sys.executable, __file__, '--threads', str(o.threads), '--run', spec], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    child = lambda spec: json.loads(subprocess.run([sys.executable, __file__, '--threads', str(o.threads), '--run', spec], check=True,
+        stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     with tempfile.TemporaryDirectory() as d:
         small = 60; write_networks(f'{d}/networks.npz', {small, *sizes, *(n for n, *_ in todo)})
-        common = dict(networks=f'{d}/networks.npz', small=small, batch=2, dim=128, heads=4, layers=4, threads=o.threads, device=o.device, cap_gb=o.cap, seconds=.2 if o.quick else 4.)
+        common = dict(networks=f'{d}/networks.npz', small=small, batch=2, dim=128, heads=4, layers=4, threads=o.threads, device=o.device,
+            cap_gb=o.cap, seconds=.2 if o.quick else 4.)
         jobs = dict(attention=[common | dict(what='attention_pass', method=m, genes=n) for n in sizes for m in alone['methods']],
                     steps=[common | dict(what='training_step', genes=n, method=m, precision=precision) for n, m, precision in todo])
         jobs['floor'] = [x | dict(seconds=3*common['seconds']) for x in jobs['steps'][:2]]*2
@@ -113,10 +124,12 @@ def main():
             for r in range(1 if o.quick else o.rounds):
                 for spec in specs:
                     if any(x['outcome'] != 'ran' and all(x[k] == spec[k] for k in spec) for x in runs): continue       # it would run out of memory again
-                    runs.append(child(json.dumps(spec)) | dict(round=r)); print({k: runs[-1].get(k) for k in ('method', 'genes', 'precision', 'outcome', 'wall_seconds', 'extra_mb')}, flush=True)
+                    runs.append(child(json.dumps(spec)) | dict(round=r))
+                    print({k: runs[-1].get(k) for k in ('method', 'genes', 'precision', 'outcome', 'wall_seconds', 'extra_mb')}, flush=True)
             for x in runs: del x['networks']
             Path(o.out).mkdir(parents=True, exist_ok=True)
-            with atomic_path(Path(o.out)/f'{name}.json') as f: f.write_text(json.dumps(dict(machine=machine(), limits=child('limits'), runs=runs), indent=0))
+            with atomic_path(Path(o.out)/f'{name}.json') as f:
+                f.write_text(json.dumps(dict(machine=machine(), limits=child('limits'), runs=runs), indent=0))
 
 def write_networks(path, sizes):
     "Networks of the challenge's genes: pathways, 32 genes a row; fewer genes are drawn at random."

@@ -35,23 +35,31 @@ def pds_mae(pred, real):
 def compact(rows, values):
     "Rows as columns: what names a measurement (alike for every method) once, then each method's values."
     d = pd.DataFrame(rows); names = d[d.method == d.method.iloc[0]].drop(columns=['method', *values])
-    return dict(of=names.astype(object).where(names.notna(), None).to_dict('list'), methods={m: {v: x[v].round(4 if v != 'MAE' else 6).tolist() for v in values} for m, x in d.groupby('method', sort=False)})
+    return dict(of=names.astype(object).where(names.notna(), None).to_dict('list'),
+        methods={m: {v: x[v].round(4 if v != 'MAE' else 6).tolist() for v in values} for m, x in d.groupby('method', sort=False)})
 
 def papalexi(o):
     from vcc_nb.datasets import papalexi
     from vcc_nb.screen import open_screen
-    screen = open_screen(papalexi()); fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
-    methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(), 'nearest gene': Nearest(kernel), 'nearest genes': NearestGenes(kernel),
-                       'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))), 'kernel ridge': KernelRidge(kernel), 'kernel ridge, own transcript': OwnTranscript(KernelRidge(kernel), control),
-                       'kernel ridge, sources chosen': KernelRidge(kernel, choose=True), 'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
-                       'amplitude for both, sources chosen, own transcript': OwnTranscript(Calibrated(KernelRidge(kernel, choose=True)), control),
+    screen = open_screen(papalexi())
+    fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
+    methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
+        'nearest gene': Nearest(kernel), 'nearest genes': NearestGenes(kernel),
+                       'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
+                       'kernel ridge': KernelRidge(kernel), 'kernel ridge, own transcript': OwnTranscript(KernelRidge(kernel), control),
+                       'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+                       'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
+                       'amplitude for both, sources chosen, own transcript': OwnTranscript(Calibrated(KernelRidge(kernel, choose=True)),
+                           control),
                        'blend': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=24)}
-    splits = [('leave one out', None, s) for s in leave_one_out(fx.obs_names.tolist())] + [('random', seed, make_split(screen, test=.25, valid=0, seed=seed)) for seed in range(o.seeds)]
+    splits = ([('leave one out', None, s) for s in leave_one_out(fx.obs_names.tolist())] +
+        [('random', seed, make_split(screen, test=.25, valid=0, seed=seed)) for seed in range(o.seeds)])
     for name, m in methods().items():
         for kind, seed, s in splits:
             real = fx if kind == 'leave one out' else fx[list(s.test)]
             rows += [dict(method=name, split=kind, seed=seed, **r) for r in pds_mae(m.fit(fx, s).predict(s.test), real)]
-        print(name, pd.DataFrame(rows).query('method == @name').groupby('split')[['PDS', 'MAE']].mean().round(4).to_dict('index'), flush=True)
+        print(name, pd.DataFrame(rows).query('method == @name').groupby('split')[['PDS', 'MAE']].mean().round(4).to_dict('index'),
+            flush=True)
     return dict(data='Papalexi 2021, THP-1, pseudobulks of 299 genes', scores=compact(rows, ['PDS', 'MAE']))
 
 def official(o):
@@ -62,13 +70,19 @@ def official(o):
     from vcc_nb.evaluation import score_methods
     from vcc_nb.screen import open_screen
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
-    methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control), 'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
-               'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True), 'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
-               'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20), control)}
-    predictions = {n: ad.concat([m.fit(fx, s).predict(s.test) for s in leave_one_out(fx.obs_names.tolist())], merge='same') for n, m in methods.items()}
+    methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control),
+        'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
+               'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+               'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
+               'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel),
+                   KernelRidge(kernel, choose=True)], belief=20), control)}
+    predictions = {n: ad.concat([m.fit(fx, s).predict(s.test) for s in leave_one_out(fx.obs_names.tolist())], merge='same')
+        for n, m in methods.items()}
     predictions['the measured effects'] = make_effects(fx.X, fx.obs_names, fx.var_names, method='measured')
-    scores = score_methods(predictions, screen, threads=1); print(scores.groupby('method', sort=False)[['DES', 'PDS', 'MAE']].mean().round(4))
-    return dict(data='Papalexi 2021, THP-1, cells, leave one target out', scores=compact(scores.rename(columns=dict(perturbation='target')).to_dict('records'), ['DES', 'PDS', 'MAE']))
+    scores = score_methods(predictions, screen, threads=1)
+    print(scores.groupby('method', sort=False)[['DES', 'PDS', 'MAE']].mean().round(4))
+    return dict(data='Papalexi 2021, THP-1, cells, leave one target out',
+        scores=compact(scores.rename(columns=dict(perturbation='target')).to_dict('records'), ['DES', 'PDS', 'MAE']))
 
 def overlap(pred, ranks, n=100):
     "Share of each target's true first `n` genes among the `n` predicted highest."
@@ -85,17 +99,24 @@ def k562(o):
     table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict(); rows = []
     for score, seeds in (('1/sqrt(1+rank)', (0,)), ('1/(1+rank/100)', range(3))):
         fx = read_effects(table, score=score); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
-        methods = {'training mean': TrainingMean(), 'nearest gene': Nearest(kernel.reweighted(dict(BP=1, CC=1, MF=1))), 'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
-                   'kernel ridge': KernelRidge(kernel), 'nearest genes': NearestGenes(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True), 'blend': Blend([NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=3)}
+        methods = {'training mean': TrainingMean(), 'nearest gene': Nearest(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
+            'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
+                   'kernel ridge': KernelRidge(kernel), 'nearest genes': NearestGenes(kernel),
+                   'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+                   'blend': Blend([NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=3)}
         for seed in seeds:
             for k, s in folds_of(targets, seed):
                 for name, m in methods.items():
                     t = time.process_time(); p = m.fit(fx, s).predict(s.test); t = time.process_time() - t
-                    rows += [dict(method=name, score=score, seed=seed, fold=k, target=g, overlap=v, looked_at=targets.index(g) % 2 == 0) for g, v in overlap(p, ranks).items()]
+                    rows += [dict(method=name, score=score, seed=seed, fold=k, target=g, overlap=v, looked_at=targets.index(g) % 2 == 0)
+                        for g, v in overlap(p, ranks).items()]
                     print(score, seed, k, name, round(np.mean([r['overlap'] for r in rows[-len(s.test):]]), 4), f'{t:.1f} s', flush=True)
-    d = pd.DataFrame(rows); folds, per = (d.groupby(['score', *by, 'method'], sort=False).overlap.mean().reset_index() for by in (['seed', 'fold'], ['target', 'looked_at']))
+    d = pd.DataFrame(rows)
+    folds, per = (d.groupby(['score', *by, 'method'], sort=False).overlap.mean().reset_index()
+        for by in (['seed', 'fold'], ['target', 'looked_at']))
     per = per.sort_values(['method', 'score', 'target'], kind='stable')
-    return dict(data='Replogle 2022, K562, 585 knock-downs, overlap of the first 100', folds=compact(folds.to_dict('records'), ['overlap']), targets=compact(per.to_dict('records'), ['overlap']))
+    return dict(data='Replogle 2022, K562, 585 knock-downs, overlap of the first 100', folds=compact(folds.to_dict('records'), ['overlap']),
+        targets=compact(per.to_dict('records'), ['overlap']))
 
 class AsItIs(EffectModel):
     "The same target's effect in the other context, unchanged."
@@ -110,22 +131,31 @@ def two_contexts(correlation, seed, n_targets=60, n_genes=2000, here='K562', the
     from vcc_nb.screen import open_screen
     from vcc_nb.simulate import simulate_screen
     targets = sorted(np_rng(seed, 'targets').choice(vcc2025_targets()[TARGET], n_targets, replace=False))
-    adata, _ = simulate_screen(n_cells=2*(n_targets*100 + 1500), n_genes=n_genes, targets=targets, contexts=(here, there), cells_per_target=100, context_correlation=correlation, seed=seed)
+    adata, _ = simulate_screen(n_cells=2*(n_targets*100 + 1500), n_genes=n_genes, targets=targets, contexts=(here, there),
+        cells_per_target=100, context_correlation=correlation, seed=seed)
     screen = open_screen(adata); half = np_rng(seed, 'halves').random(adata.n_obs) < .5
-    return of_context(screen.effects(), here), of_context(screen.effects(half), here), of_context(screen.effects(~half), here), of_context(screen.effects(screen.contexts == there), there), gene_kernel().on(targets)
+    return (of_context(screen.effects(), here), of_context(screen.effects(half), here), of_context(screen.effects(~half), here),
+        of_context(screen.effects(screen.contexts == there), there), gene_kernel().on(targets))
 
 def transfer(o):
     rows = []
     for correlation in (.7, .4):
         for seed in range(3):
             fx, a, b, there, kernel = two_contexts(correlation, seed)
-            methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'kernel ridge': KernelRidge(kernel), 'other context as it is': AsItIs(there), 'transfer': Transfer(there), 'transfer on kernel ridge': Transfer(there, KernelRidge(kernel)),
-                       'transfer, amplitude for both': Calibrated(Transfer(there)), 'transfer, amplitude for PDS': Calibrated(Transfer(there), 'PDS'), 'other context, amplitude for PDS': Calibrated(AsItIs(there), 'PDS')}
+            methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'kernel ridge': KernelRidge(kernel),
+                'other context as it is': AsItIs(there), 'transfer': Transfer(there),
+                'transfer on kernel ridge': Transfer(there, KernelRidge(kernel)),
+                       'transfer, amplitude for both': Calibrated(Transfer(there)),
+                       'transfer, amplitude for PDS': Calibrated(Transfer(there), 'PDS'),
+                       'other context, amplitude for PDS': Calibrated(AsItIs(there), 'PDS')}
             for k, s in folds_of(fx.obs_names.tolist(), seed, 5):
                 real = b[list(s.test)]      # one half of the cells is the truth, the other half the replicate
-                predictions = {name: m.fit(fx, s).predict(s.test) for name, m in methods.items()} | {'replicate (the ceiling)': a[list(s.test)]}
-                rows += [dict(method=name, correlation=correlation, seed=seed, fold=k, **r) for name, p in predictions.items() for r in pds_mae(p, real)]
-            print(pd.DataFrame(rows).query('correlation == @correlation and seed == @seed').groupby('method', sort=False)[['PDS', 'MAE']].mean().round(4), flush=True)
+                predictions = ({name: m.fit(fx, s).predict(s.test) for name, m in methods.items()} |
+                    {'replicate (the ceiling)': a[list(s.test)]})
+                rows += [dict(method=name, correlation=correlation, seed=seed, fold=k, **r) for name, p in predictions.items()
+                    for r in pds_mae(p, real)]
+            print(pd.DataFrame(rows).query('correlation == @correlation and seed == @seed').groupby('method',
+                sort=False)[['PDS', 'MAE']].mean().round(4), flush=True)
     return dict(data='simulated: 60 targets, 2,000 genes, 100 cells a target in each of two contexts', scores=compact(rows, ['PDS', 'MAE']))
 
 def confidence(o):
@@ -138,23 +168,30 @@ def confidence(o):
             for s in splits:
                 p = Conformal(model, coverage, folds=folds).fit(fx, s).predict(s.test); truth = np.asarray(fx[list(s.test)].X)
                 inside = ((p.layers['low'] <= truth) & (truth <= p.layers['high'])).mean(1)
-                rows.extend(dict(data=data, seed=seed, coverage=coverage, target=t, bound=bool(e <= m), genes=bool(i >= coverage), error=float(e), stated=float(m))
+                rows.extend(dict(data=data, seed=seed, coverage=coverage, target=t, bound=bool(e <= m), genes=bool(i >= coverage),
+                    error=float(e), stated=float(m))
                             for t, e, m, i in zip(s.test, np.abs(p.X - truth).mean(1), p.obs.mae_bound, inside))
-        d = pd.DataFrame(rows).query('data == @data and seed == @seed'); print(data, seed, d.groupby('coverage')[['bound', 'genes']].mean().round(3).to_dict('index'), flush=True)
+        d = pd.DataFrame(rows).query('data == @data and seed == @seed')
+        print(data, seed, d.groupby('coverage')[['bound', 'genes']].mean().round(3).to_dict('index'), flush=True)
     screen = open_screen(papalexi()); fx = screen.effects()
     held('Papalexi, leave one out', None, fx, list(leave_one_out(fx.obs_names.tolist())), KernelRidge(gene_kernel().on(screen.targets)), 24)
     for seed in range(5):
-        fx, *_, kernel = two_contexts(.7, seed, n_targets=100, n_genes=500); held('simulated, 5 folds', seed, fx, [s for _, s in folds_of(fx.obs_names.tolist(), seed, 5)], KernelRidge(kernel), 10)
+        fx, *_, kernel = two_contexts(.7, seed, n_targets=100, n_genes=500)
+        held('simulated, 5 folds', seed, fx, [s for _, s in folds_of(fx.obs_names.tolist(), seed, 5)], KernelRidge(kernel), 10)
     fx = read_effects(replogle_up_ranks(), score='1/(1+rank/100)'); kernel = gene_kernel().on(fx.obs_names)
     held('K562 ranks, 10 folds', 0, fx, [s for _, s in folds_of(fx.obs_names.tolist(), 0)], KernelRidge(kernel), 5)
-    return dict(rows=pd.DataFrame(rows).groupby(['data', 'seed', 'coverage'], sort=False, dropna=False).agg(targets=('target', 'size'), bound=('bound', 'mean'), genes=('genes', 'mean'), error=('error', 'mean'), stated=('stated', 'mean')).round(4).reset_index().astype(object).replace({np.nan: None}).to_dict('records'))
+    return dict(rows=pd.DataFrame(rows).groupby(['data', 'seed', 'coverage'], sort=False, dropna=False).agg(targets=('target', 'size'),
+        bound=('bound', 'mean'), genes=('genes', 'mean'), error=('error', 'mean'),
+        stated=('stated', 'mean')).round(4).reset_index().astype(object).replace({np.nan: None}).to_dict('records'))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['papalexi', 'official', 'k562', 'transfer', 'confidence']); p.add_argument('--seeds', type=int, default=5)
+    p.add_argument('name', choices=['papalexi', 'official', 'k562', 'transfer', 'confidence'])
+    p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
     result = globals()[o.name](o) | dict(machine=machine())
-    round_ = lambda x: {k: round_(v) for k, v in x.items()} if isinstance(x, dict) else [round_(v) for v in x] if isinstance(x, list) else round(x, 6) if isinstance(x, float) else x
+    round_ = lambda x: {k: round_(v) for k, v in x.items()} if isinstance(x, dict) else [round_(v) for v in x] if isinstance(x,
+        list) else round(x, 6) if isinstance(x, float) else x
     with atomic_path(Path(o.out)/f'effects_{o.name}.json') as f: f.write_text(json.dumps(round_(result)))
 
 if __name__ == '__main__': main()

@@ -14,7 +14,8 @@ import numpy as np, torch
 from vcc_nb.core import machine
 from vcc_nb.pipeline import ScaledTrainingPipeline, create_training_config
 
-settings = dict(strategy='progressive', data='papalexi', target_genes=100, epochs=24, batch_size=64, learning_rate=2e-3, embed_dim=16, n_layers=1, device='cpu')
+settings = dict(strategy='progressive', data='papalexi', target_genes=100, epochs=24, batch_size=64, learning_rate=2e-3, embed_dim=16,
+    n_layers=1, device='cpu')
 
 def digest(model): return hashlib.sha256(b''.join(k.encode() + v.numpy().tobytes() for k, v in model.state_dict().items())).hexdigest()
 
@@ -30,7 +31,8 @@ def go(pipe, run_dir, answer):
     pipe.run_dir, pipe.loaded, latest, after = Path(run_dir), True, pipe.latest, []
     pipe.latest = lambda: (found := latest(), after.append(found[1]['epoch'] if found else 0))[0]
     pipe.train()
-    answer.put(dict(weights=digest(pipe.model), best_epoch=pipe.history.best_epoch, losses=[e['train_loss'] for e in pipe.history.epochs], went_on_after=after[0]))
+    answer.put(dict(weights=digest(pipe.model), best_epoch=pipe.history.best_epoch, losses=[e['train_loss'] for e in pipe.history.epochs],
+        went_on_after=after[0]))
 
 def process(pipe, run_dir, kill_after=None):
     "What `go` answers, or None if it was killed before its end."
@@ -43,7 +45,8 @@ def process(pipe, run_dir, kill_after=None):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument('--kills', type=int, default=30); a.add_argument('--seed', type=int, default=0); a.add_argument('--out', type=Path, default=Path(__file__).parent/'results'); a = a.parse_args()
+    a.add_argument('--kills', type=int, default=30); a.add_argument('--seed', type=int, default=0)
+    a.add_argument('--out', type=Path, default=Path(__file__).parent/'results'); a = a.parse_args()
     torch.set_num_threads(1); rng, runs, pipe = np.random.default_rng(a.seed), [], prepared()
     with tempfile.TemporaryDirectory() as d:
         start = time.perf_counter(); whole = process(pipe, f'{d}/whole'); seconds = time.perf_counter() - start
@@ -54,10 +57,12 @@ def main():
             end = process(pipe, run, rng.uniform(0, seconds) if rng.random() < .25 else None); twice = end is None
             if twice: end = process(pipe, run)
             same = {k: end[k] == whole[k] for k in ('weights', 'best_epoch', 'losses')}
-            runs.append(dict(killed_at_seconds=round(at, 3), killed_twice=twice, went_on_after_epoch=end['went_on_after'], **{f'same_{k}': v for k, v in same.items()}))
+            runs.append(dict(killed_at_seconds=round(at, 3), killed_twice=twice, went_on_after_epoch=end['went_on_after'],
+                **{f'same_{k}': v for k, v in same.items()}))
             print(runs[-1], flush=True)
     a.out.mkdir(exist_ok=True, parents=True)
-    result = dict(machine=machine(), settings=settings, seconds_of_a_whole_run=round(seconds, 2), kills=len(runs), resumed_to_equal_weights=sum(r['same_weights'] for r in runs), runs=runs)
+    result = dict(machine=machine(), settings=settings, seconds_of_a_whole_run=round(seconds, 2), kills=len(runs),
+        resumed_to_equal_weights=sum(r['same_weights'] for r in runs), runs=runs)
     (a.out/'resume.json').write_text(json.dumps(result, indent=1))
     print(f'{result["resumed_to_equal_weights"]} of {len(runs)} end with the weights of the run that nobody killed')
 

@@ -40,9 +40,12 @@ def measure(method, path, genes):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--cells', type=int, default=20_000); p.add_argument('--genes', type=int, default=5_000, help='genes to select'); p.add_argument('--pairs', type=int, default=2)
-    p.add_argument('--by-column', action='store_true', help='also measure ours on the same matrix stored by column, which is turned in memory first')
-    p.add_argument('--out', default=str(Path(__file__).parent/'results')); p.add_argument('--run', nargs=2, metavar=('METHOD', 'FILE'), help=argparse.SUPPRESS)
+    p.add_argument('--cells', type=int, default=20_000); p.add_argument('--genes', type=int, default=5_000, help='genes to select')
+    p.add_argument('--pairs', type=int, default=2)
+    p.add_argument('--by-column', action='store_true',
+        help='also measure ours on the same matrix stored by column, which is turned in memory first')
+    p.add_argument('--out', default=str(Path(__file__).parent/'results'))
+    p.add_argument('--run', nargs=2, metavar=('METHOD', 'FILE'), help=argparse.SUPPRESS)
     o = p.parse_args()
     if o.run: return measure(*o.run, o.genes)
     from vcc_nb.core import atomic_path, machine
@@ -52,11 +55,13 @@ def main():
         small = f'{d}/warm.h5ad'; simulate_screen(n_cells=2_000, targets=['TP53', 'MYC'], path=small, seed=0)
         files = dict(ours=path, scanpy=path) | ({'ours by column': turned(path, f'{d}/by_column.h5ad')} if o.by_column else {})
         one = os.environ | dict(NUMBA_NUM_THREADS='1', OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')     # waiting threads burn CPU seconds too, the more the busier the machine
-        child = lambda method, file: json.loads(subprocess.run([sys.executable, __file__, '--genes', str(o.genes), '--run', method, file], check=True, capture_output=True, text=True, env=one).stdout.splitlines()[-1])
+        child = lambda method, file: json.loads(subprocess.run([sys.executable, __file__, '--genes', str(o.genes), '--run', method, file],
+            check=True, capture_output=True, text=True, env=one).stdout.splitlines()[-1])
         for m in ('ours', 'scanpy'): child(m, small)      # kernels compiled, not counted
         for pair in range(o.pairs):
             for m, file in files.items(): rows.append(child(m.split()[0], file) | dict(method=m, pair=pair)); print(rows[-1], flush=True)
-        result = dict(cells=o.cells, file_gb=Path(path).stat().st_size/2**30, machine=machine(), data='simulated', genes=18080, selected=o.genes, runs=rows)
+        result = dict(cells=o.cells, file_gb=Path(path).stat().st_size/2**30, machine=machine(), data='simulated', genes=18080,
+            selected=o.genes, runs=rows)
     with atomic_path(Path(o.out)/f'selection_{o.cells}.json') as p: p.write_text(json.dumps(result, indent=1))
 
 if __name__ == '__main__': main()

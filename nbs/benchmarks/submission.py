@@ -19,11 +19,13 @@ def prepare(season, targets, controls, depth, folder):
     names = [*rules['2025'].targets, *vcc2025_targets().target_gene[:100]]; names += [g for g in vcc2025_genes()[::100] if g not in names]
     names, kinds = names[:targets], list(contexts.values()) if season == '2026' else ['iPSC']
     from vcc_nb.simulate import simulate_screen
-    adata, truth = simulate_screen(n_cells=len(kinds)*(controls + 10*targets), targets=names, contexts=kinds, cells_per_target=10, depth=depth, seed=0)
+    adata, truth = simulate_screen(n_cells=len(kinds)*(controls + 10*targets), targets=names, contexts=kinds, cells_per_target=10,
+        depth=depth, seed=0)
     effects = ad.AnnData(truth.layers['delta'], obs=truth.obs[['target_gene', 'context']].astype(str), var=truth.var[[]])
     back = {v: k for k, v in contexts.items()}; adata = adata[adata.obs.target_gene == 'non-targeting'].copy()
     more = [f'SIMULATED{i}' for i in range(rules[season].n_genes - adata.n_vars)]
-    adata = ad.AnnData(sp.hstack([adata.X, sp.csr_matrix((adata.n_obs, len(more)), dtype='float32')], format='csr'), obs=adata.obs[['target_gene', 'context']].astype(str), var=pd.DataFrame(index=[*adata.var_names, *more]))
+    adata = ad.AnnData(sp.hstack([adata.X, sp.csr_matrix((adata.n_obs, len(more)), dtype='float32')], format='csr'),
+        obs=adata.obs[['target_gene', 'context']].astype(str), var=pd.DataFrame(index=[*adata.var_names, *more]))
     for a in (adata, effects): a.obs['context'] = a.obs.context.map(back); a.obs_names = [f'row{i}' for i in range(a.n_obs)]
     expand_effects(effects, adata.var_names).write_h5ad(f'{folder}/effects.h5ad'); adata.write_h5ad(f'{folder}/controls.h5ad')
 
@@ -34,24 +36,33 @@ def measure(season, cells, folder):
     from vcc_nb.screen import open_screen
     from vcc_nb.preflight import complete_season
     from vcc_nb.submission import make_submission, submission_estimate
-    screen, effects = open_screen(f'{folder}/controls.h5ad', backed=True, min_cells=1, context_key='context' if season == '2026' else False), ad.read_h5ad(f'{folder}/effects.h5ad')
+    screen, effects = open_screen(f'{folder}/controls.h5ad', backed=True, min_cells=1,
+        context_key='context' if season == '2026' else False), ad.read_h5ad(f'{folder}/effects.h5ad')
     from dataclasses import replace
     if season == '2025': del effects.obs['context']
-    rule = complete_season(season, controls=screen, targets=effects.obs.target_gene.unique()); n = len(rule.targets)*len(rule.contexts or [1])
+    rule = complete_season(season, controls=screen, targets=effects.obs.target_gene.unique())
+    n = len(rule.targets)*len(rule.contexts or [1])
     controls = min(int(screen.is_control.sum()), cells//3) if season == '2025' else 0
     each = (cells - controls)//n; rule = replace(rule, cells_per_target=each) if season == '2026' else rule
     options = dict(season=rule, path=f'{folder}/submission.vcc', n_cells=each, n_controls=cells - each*n if season == '2025' else None)
     expected = vars(submission_estimate(effects, screen, **options)); start, cpu = time.perf_counter(), time.process_time()
     table = make_submission(effects, screen, **options)
-    print(json.dumps(dict(season=season, genes=rule.n_genes, targets=len(rule.targets), expected=expected, peak_gb=peak_memory_gb(), wall_seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu, findings=table.values.tolist(), **{k: v for k, v in table.attrs.items() if k != 'path'})))
+    print(json.dumps(dict(season=season, genes=rule.n_genes, targets=len(rule.targets), expected=expected, peak_gb=peak_memory_gb(),
+        wall_seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu, findings=table.values.tolist(),
+        **{k: v for k, v in table.attrs.items() if k != 'path'})))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--cells', type=int, nargs='*', default=[20_000], help='cells in the file (2026: the nearest below that gives all targets the same number)')
-    p.add_argument('--full', action='store_true', help='the full size of each season, too'); p.add_argument('--seasons', nargs='+', default=['2025', '2026'], choices=list(full))
-    p.add_argument('--targets', type=int, nargs=2, default=[50, 300], help='targets of 2025 and 2026'); p.add_argument('--controls', type=int, nargs=2, default=[38_176, 10_000], help='control cells of a context, 2025 and 2026')
-    p.add_argument('--depth', type=float, default=4000., help='median UMIs of a simulated cell'); p.add_argument('--folder', help='for the files, which are removed (default: the temporary folder)')
-    p.add_argument('--out', default=str(Path(__file__).parent/'results')); p.add_argument('--run', nargs=4, metavar=('WHAT', 'SEASON', 'N', 'FOLDER'), help=argparse.SUPPRESS)
+    p.add_argument('--cells', type=int, nargs='*', default=[20_000],
+        help='cells in the file (2026: the nearest below that gives all targets the same number)')
+    p.add_argument('--full', action='store_true', help='the full size of each season, too')
+    p.add_argument('--seasons', nargs='+', default=['2025', '2026'], choices=list(full))
+    p.add_argument('--targets', type=int, nargs=2, default=[50, 300], help='targets of 2025 and 2026')
+    p.add_argument('--controls', type=int, nargs=2, default=[38_176, 10_000], help='control cells of a context, 2025 and 2026')
+    p.add_argument('--depth', type=float, default=4000., help='median UMIs of a simulated cell')
+    p.add_argument('--folder', help='for the files, which are removed (default: the temporary folder)')
+    p.add_argument('--out', default=str(Path(__file__).parent/'results'))
+    p.add_argument('--run', nargs=4, metavar=('WHAT', 'SEASON', 'N', 'FOLDER'), help=argparse.SUPPRESS)
     o = p.parse_args()
     if o.run:
         what, season, n, folder = o.run; i = season == '2026'
@@ -59,11 +70,15 @@ def main():
     from vcc_nb.core import atomic_path, machine
     env, runs = os.environ | dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1'), []
     sizes = ['--targets', *map(str, o.targets), '--controls', *map(str, o.controls), '--depth', str(o.depth)]
-    child = lambda *run: subprocess.run([sys.executable, __file__, *sizes, '--run', *map(str, run)], check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+    child = lambda *run: subprocess.run([sys.executable, __file__, *sizes, '--run', *map(str, run)], check=True, stdout=subprocess.PIPE,
+        text=True, env=env).stdout
     for season in o.seasons:
         with tempfile.TemporaryDirectory(dir=o.folder) as d:
             child('prepare', season, 0, d)
-            for n in [*o.cells, *([full[season]] if o.full else [])]: runs.append(json.loads(child('measure', season, n, d).splitlines()[-1])); print({k: runs[-1][k] for k in ('season', 'cells', 'wall_seconds', 'peak_gb', 'gb', 'findings')}, flush=True)
-    with atomic_path(Path(o.out)/'submission.json') as p: p.write_text(json.dumps(dict(machine=machine(), data='simulated', depth=o.depth, runs=runs), indent=1))
+            for n in [*o.cells, *([full[season]] if o.full else [])]:
+                runs.append(json.loads(child('measure', season, n, d).splitlines()[-1]))
+                print({k: runs[-1][k] for k in ('season', 'cells', 'wall_seconds', 'peak_gb', 'gb', 'findings')}, flush=True)
+    with atomic_path(Path(o.out)/'submission.json') as p:
+        p.write_text(json.dumps(dict(machine=machine(), data='simulated', depth=o.depth, runs=runs), indent=1))
 
 if __name__ == '__main__': main()
