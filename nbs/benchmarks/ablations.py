@@ -92,8 +92,8 @@ def of_ranks():
                 if m != 'kernel ridge' or variant in ('full', 'without priors'):
                     rows += [dict(method=m, variant=variant, split=k, perturbation=t, overlap=v)
                         for t, v in overlap(model.predict(split.test), truth).items()]
-            print(k, variant, {m: round(np.mean([r['overlap'] for r in rows if (r['method'], r['variant'], r['split']) == (m, variant, k)]),
-                4) for m in methods}, f'epoch {history.best_epoch} of {len(history.epochs)} kept, {time.time() - start:.0f} s', flush=True)
+            mean = pd.DataFrame(rows).query('variant == @variant and split == @k').groupby('method', sort=False).overlap.mean().round(4).to_dict()
+            print(k, variant, mean, f'epoch {history.best_epoch} of {len(history.epochs)} kept, {time.time() - start:.0f} s', flush=True)
     return pd.DataFrame(rows)
 
 def main():
