@@ -256,16 +256,16 @@ def effects_batch(
     control=None,               # (genes of `effects`,) control state (log scale); None: unknown, zero
     base:pd.DataFrame=None,     # see `PseudobulkBatches`
 ) -> Batch:
-    "Effects as they are in one batch. `VCCError` for a target or a gene that is not there."
-    names, targets, genes = effects.obs[TARGET].astype(str).tolist(), list(targets), list(genes); at = effects.var_names.get_indexer(genes)
+    "Effects as they are in one batch. `VCCError` for a target or a gene that is not there, and a target that is there twice."
+    names, targets, genes = pd.Index(effects.obs[TARGET].astype(str)), list(targets), list(genes); at = effects.var_names.get_indexer(genes)
     if (at < 0).any():
-        raise VCCError(f'the effects have no gene {genes[int(np.argmax(at < 0))]!r} ({(at < 0).sum():,} such); choose from '
-            f'effects.var_names')
-    rows = [names.index(t) if t in names else pick(t, names, 'target of the effects') for t in targets]
+        raise VCCError(f'the effects have no gene {genes[int(np.argmax(at < 0))]!r} ({(at < 0).sum():,} such); choose from effects.var_names')
+    if (twice := names[names.duplicated()]).size:
+        raise VCCError(f'the effects have {twice[0]!r} more than once; choose a context with `of_context(effects, ...)`')
+    rows = [names.get_loc(pick(t, names, 'target of the effects')) for t in targets]
     x = torch.zeros(len(genes)) if control is None else torch.tensor(np.asarray(control, np.float32)[at])
-    return Batch(x.expand(len(targets), -1), torch.tensor(np.asarray(effects.X[rows][:, at], np.float32)),
-        torch.tensor(pd.Index(genes).get_indexer(targets)),
-                 _rows_of(features, targets), targets, base_BG=_rows_of(base, targets, genes))
+    change, place = torch.tensor(np.asarray(effects.X[rows][:, at], np.float32)), torch.tensor(pd.Index(genes).get_indexer(targets))
+    return Batch(x.expand(len(targets), -1), change, place, _rows_of(features, targets), targets, base_BG=_rows_of(base, targets, genes))
 
 class EffectBatches(PseudobulkBatches):
     "Batches of measured effects as they are: no cells, no bootstrap. Iterate for one epoch, as `PseudobulkBatches`."

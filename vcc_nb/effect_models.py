@@ -243,11 +243,16 @@ class Blend(EffectModel):
         valid = effects[effects.obs[TARGET].isin(split.valid).to_numpy()]
         if self.ready and not valid.n_obs:
             raise VCCError('blend: a network can only be weighed on validation targets, and the split has none; hold some out (valid=)')
-        for net in self.ready:
-            p = self.predict(valid.obs[TARGET]).X; step = net.predict(valid.obs[TARGET]).X - p; w = 1/row_noise(valid)[:, None]
-            self.shares.append(float(np.clip((w*step*(valid.X - p)).sum()/max((w*step**2).sum()*(1 + self.belief/valid.n_obs), 1e-30), 0,
-                1)))
+        for net in self.ready: self.shares.append(self._share(net, valid))
         return self
+
+    def _share(self, net, valid):
+        "From 0 to 1, how far to go from what all others say to what `net` says; 0 unless that pays by more than a standard error."
+        p, w = self.predict(valid.obs[TARGET]).X, 1/row_noise(valid)[:, None]
+        step, left = net.predict(valid.obs[TARGET]).X - p, np.asarray(valid.X) - p
+        share = float(np.clip((w*step*left).sum()/max((w*step**2).sum()*(1 + self.belief/valid.n_obs), 1e-30), 0, 1))
+        gain = (w*(left**2 - (left - share*step)**2)).sum(1)
+        return share if len(gain) > 1 and gain.mean() > gain.std(ddof=1)/np.sqrt(len(gain)) else 0.
 
     def answer(self, targets):
         held = [m.predict(targets) for m in self.fitted]
