@@ -17,7 +17,7 @@ from .pipeline import ScaledTrainingPipeline
 # %% ../nbs/82_ablations.ipynb #9f7dd0c8
 ablations = {'without attention': dict(attention_type='sparse', neighbours=1), 'without curriculum': dict(strategy='standard'),
     'without priors': dict(priors=False), 'highly variable genes': dict(selection='variable'),
-             'network alone': dict(residual=False)}
+    'network alone': dict(residual=False)}
 
 def ablate(
     run_dir,                # a run that has ended

@@ -178,7 +178,7 @@ def _attend(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor,
 @torch.library.custom_op('vcc_nb::sparse_attention_backward', mutates_args=(), device_types='cpu')
 def _attend_backward(q:torch.Tensor, k:torch.Tensor, v:torch.Tensor, indptr:torch.Tensor, indices:torch.Tensor, absent:torch.Tensor,
     target:torch.Tensor, weights:torch.Tensor,
-                     d_out:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    d_out:torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     grads = tuple(torch.empty_like(x) for x in (q, k, v))
     _each_head(_backward, (q, k, v), (indptr, indices, absent, target), (weights, d_out, *grads))
     return grads

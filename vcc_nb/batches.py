@@ -204,7 +204,7 @@ def batch(self:PseudobulkBatches, which, controls, cells) -> Batch:
     change, at = set_means(self.X, cells) - self.control_mean_CG[self.context[which]], torch.from_numpy(which)
     return Batch(torch.from_numpy(set_means(self.X, controls)), torch.from_numpy(change), torch.from_numpy(self.position[which]),
         self.features[at], [self.units[u][0] for u in which],
-                 None if self.number is None else torch.from_numpy(self.number[which]), None if self.base is None else self.base[at])
+        None if self.number is None else torch.from_numpy(self.number[which]), None if self.base is None else self.base[at])
 
 # %% ../nbs/40_batches.ipynb #1f9dd9f4
 def ahead(

@@ -49,21 +49,21 @@ def _train_options(commands):
     for flag, dest, kind, said in (('genes', 'target_genes', int, 'genes to select (default: 5000)'),
         ('epochs', None, int, 'passes over the training perturbations (default: 30)'),
         ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
-            ('learning-rate', None, float, 'highest learning rate (default: 0.001)'),
-            ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'),
-            ('layers', 'n_layers', int, 'blocks (default: 2)'),
-            ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'),
-            ('set-size', None, int, 'cells in a pseudobulk (default: 64)'),
-            ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
-            ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'),
-            ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'),
-            ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
-            ('dropout', None, float, 'share of values dropped in training (default: 0.1)'),
-            ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'),
-            ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
-            ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'),
-            ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'),
-            ('seed', None, int, 'of everything drawn (default: 0)')):
+        ('learning-rate', None, float, 'highest learning rate (default: 0.001)'),
+        ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'),
+        ('layers', 'n_layers', int, 'blocks (default: 2)'),
+        ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'),
+        ('set-size', None, int, 'cells in a pseudobulk (default: 64)'),
+        ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
+        ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'),
+        ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'),
+        ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
+        ('dropout', None, float, 'share of values dropped in training (default: 0.1)'),
+        ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'),
+        ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
+        ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'),
+        ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'),
+        ('seed', None, int, 'of everything drawn (default: 0)')):
         add(f'--{flag}', type=kind, metavar='N' if kind is int else 'X', help=said, **dict(dest=dest) if dest else {})
     add('--attention', dest='attention_type', metavar='KIND', help='sparse, linear, local or full (default: sparse)')
     add('--whole-change', dest='residual', action='store_const', const=False,
@@ -192,9 +192,9 @@ def _estimate_options(top):
     add = p.add_argument
     for flag, kind, default, unit in (('genes', int, 5000, 'genes (tokens)'), ('embed-dim', int, 128, 'width of a gene token'),
         ('heads', int, 4, 'attention heads'), ('layers', int, 2, 'blocks'), ('features', int, 32, 'length of the prior-knowledge vector'),
-                                      ('batch-size', int, 64, 'pseudobulks in a batch'),
-                                      ('recompute', int, 0, 'blocks computed again in the backward pass'),
-                                      ('data-gb', float, 0., 'GiB of cells kept in memory')):
+        ('batch-size', int, 64, 'pseudobulks in a batch'),
+        ('recompute', int, 0, 'blocks computed again in the backward pass'),
+        ('data-gb', float, 0., 'GiB of cells kept in memory')):
         add(f'--{flag}', type=kind, default=default, metavar='N' if kind is int else 'GIB', help=f'{unit} (default: {default})')
     add('--attention', default='sparse', help='sparse, linear, local or full (default: sparse)')
     add('--precision', default='float32', help='of matrix products: float32, bf16 or fp16 (default: float32)')

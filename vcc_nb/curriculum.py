@@ -153,7 +153,7 @@ def train_in_phases(
             moments=carry_moments(history.moments, previous, genes) if carry_optimizer and history.moments else None)
         part = train(model, batches, valid, epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1,
             labels=dict(phase=number, n_genes=len(genes)),
-                     save=save and (lambda model, state: save(model, state | about)), resume=state, **options)
+            save=save and (lambda model, state: save(model, state | about)), resume=state, **options)
         history, previous, state = _joined(history, part), genes, None
         if part.stopped: break
     return model, history
@@ -194,6 +194,6 @@ def run_progressive_training(
     plan = ProgressiveGeneTraining(len(screen.genes), target_genes, plan)
     return train_in_phases(screen, split, BiologicalGeneSelector(target_genes).select(screen, split),
         gene_features(screen.targets, dim=n_features, panel=screen.genes), phases=plan.phases, epochs=plan.epochs(epochs),
-                           model_sizes=dict(embed_dim=embed_dim, n_heads=n_heads, n_layers=n_layers, attention_type=attention_type),
-                           batch_options=dict(batch_size=batch_size),
-                           network_of=lambda genes: gene_network(genes, screen=screen, split=split), seed=seed, **train_options)
+        model_sizes=dict(embed_dim=embed_dim, n_heads=n_heads, n_layers=n_layers, attention_type=attention_type),
+        batch_options=dict(batch_size=batch_size),
+        network_of=lambda genes: gene_network(genes, screen=screen, split=split), seed=seed, **train_options)

@@ -215,7 +215,7 @@ class NetworkEffects:
         with torch.no_grad():
             change = self.model(torch.tensor(self.control, device=device).expand(len(targets), -1),
                 torch.tensor(pd.Index(self.selected).get_indexer(targets), device=device),
-                                torch.tensor(f.to_numpy(np.float32), device=device))
+                torch.tensor(f.to_numpy(np.float32), device=device))
         return make_effects(self._all_genes(change.cpu().numpy(), targets), targets, self.rule.genes, method=self.name)
 
     def _all_genes(self, answer, targets):

@@ -21,7 +21,7 @@ seasons = {                 # our name: the scorer's name
     '2025': dict(DES='overlap_at_N', PDS='discrimination_score_l1', MAE='mae'),
     '2026': dict(PDS='pds_cosine', MSE='expr_mse_unbiased_capped_norm', NMAE='de_wilcoxon_lfc_nmae',
         fidelity='de_wilcoxon_direction_fidelity_yield_raw',
-                 reach='de_wilcoxon_direction_reach_raw', Jaccard='de_wilcoxon_sig_jaccard')}
+        reach='de_wilcoxon_direction_reach_raw', Jaccard='de_wilcoxon_sig_jaccard')}
 _lower = {'MAE', 'MSE', 'NMAE'}     # the less the better
 
 @contextlib.contextmanager

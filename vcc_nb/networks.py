@@ -229,8 +229,8 @@ class GeneNetwork:
         n = np.diff(self.edges.indptr)
         return (f'GeneNetwork: {len(self):,} genes read {n.mean():.1f} each ({n.min()} to {n.max()}), {self.edges.nnz:,} edges in '
             f'{self.module.max() + 1} modules\n'
-                f'  sources: {", ".join(f"{s} (weight {w:g})" for s, w in self.about.get("weights", {}).items())}\n'
-                f'  hubs: {", ".join(self.hubs) or "none"}; {len(self.isolated):,} genes without a neighbour')
+            f'  sources: {", ".join(f"{s} (weight {w:g})" for s, w in self.about.get("weights", {}).items())}\n'
+            f'  hubs: {", ".join(self.hubs) or "none"}; {len(self.isolated):,} genes without a neighbour')
 
     def subset(self, genes):
         "The network of some of its genes, in the order given; `VCCError` for a gene it does not have."
@@ -351,4 +351,4 @@ def locality(
     best = np.sort(count(~hub))[::-1][:round(densest*b*b)].sum()
     return pd.Series({f'within {near} positions': (r//near == c//near).mean(), 'mean distance': np.abs(r - c).mean(),
         'blocks touched': (count(r >= 0) > 0).mean(),
-                      f'in {columns} columns': hub.mean(), f'and {densest:.0%} of blocks': (hub.sum() + best)/E.nnz})
+        f'in {columns} columns': hub.mean(), f'and {densest:.0%} of blocks': (hub.sum() + best)/E.nnz})

@@ -332,7 +332,7 @@ def training_step(self:ScaledTrainingPipeline) -> TrainingStep:
         dict(n_features=c.n_features + (read_gene_table(c.gene_table).shape[1] if c.gene_table else 0)))
     return TrainingStep(sizes=dict(n_genes=c.target_genes, **sizes), batch_size=min(batch, most),
         precision=memory.pick_precision(c.precision, pick_device(c.device)), recompute=c.recompute,
-                        device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
+        device='cuda' if pick_device(c.device).type == 'cuda' else 'cpu')
 
 @patch
 def data_gb(self:ScaledTrainingPipeline) -> float:

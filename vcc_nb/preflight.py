@@ -58,7 +58,7 @@ class Season:
 rules = {
     '2025': Season('2025', 'log-normalised', n_genes=18_080, max_cells=100_000, genes=tuple(vcc2025_genes()),
         targets=tuple(vcc2025_targets().query("split == 'validation'")[TARGET]),
-                   max_value=log_limit, entries=('pred.h5ad.zst', 'watermark.txt')),
+        max_value=log_limit, entries=('pred.h5ad.zst', 'watermark.txt')),
     '2026': Season('2026', 'counts', n_genes=18_533, max_cells=400_000, context_key=CONTEXT, with_controls=False, cells_per_target=400,
         max_count=1e6, max_stored=4.75e9, entries=('meta.json', 'pred.h5ad.zst')),
 }

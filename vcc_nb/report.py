@@ -98,8 +98,8 @@ def score_section(run):
     yield (f'{", ".join(f"{c}: {better[c]}" for c in table if c in better)}. In brackets the 95% bootstrap interval over perturbations. ' +
         ('Combined: the challenge\'s average of shares of the way from the training mean (0) to perfect (1). '
             if 'combined' in table else '') +
-           f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a '
-           f'perturbation is in `scores.csv`.\n\n![scores](scores.png)')
+        f'Official scorer: {scorer}. The noise ceiling is one half of each perturbation\'s cells predicting the other half. One row a '
+        f'perturbation is in `scores.csv`.\n\n![scores](scores.png)')
     if 'no_ceiling' in run.costs: yield f'No noise ceiling: {run.costs["no_ceiling"]}'
     yield '![predicted against measured change of each gene](effects.png)\n\nThe changes that the blend predicts, gene by gene.'
     yield from method_section(run)
@@ -112,10 +112,10 @@ def method_section(run):
         'a closed form on gene annotations; **network**: what this run trained' +
         (f', added to the {base_of(run)}' if base_of(run) else '') +
         ('; **transfer**: the same perturbation measured elsewhere' if 'transfer' in weights else '') +
-           '; **blend**: these together, with weights learned in inner folds of the training perturbations and, for the network (its share '
-           'of the result), on the validation perturbations. Of all but the network and the baselines, a target\'s own transcript follows '
-           'a rule of its own.\n\n' +
-           markdown_table(weights.sort_values(ascending=False, kind='stable').rename_axis('method').to_frame('weight in the blend')))
+        '; **blend**: these together, with weights learned in inner folds of the training perturbations and, for the network (its share '
+        'of the result), on the validation perturbations. Of all but the network and the baselines, a target\'s own transcript follows '
+        'a rule of its own.\n\n' +
+        markdown_table(weights.sort_values(ascending=False, kind='stable').rename_axis('method').to_frame('weight in the blend')))
     for m, a in run.amplitudes.items(): yield f'The {m} is that method times {a:g}, which scored best on training perturbations left out.'
     for m, b in bounds.groupby('method'):
         yield f'The {m} states a bound of its mean absolute error that should hold with chance 90% for each perturbation; it held for {(b.error <= b.bound).sum()} of {len(b)} held-out ones (`bounds.csv`).'
@@ -153,9 +153,9 @@ def gene_section(run):
     why = run.selection.table.reasons.str.split(';').explode().value_counts()
     return (f'## Genes\n\n{len(run.selection)} genes, selected on training cells (`selected_genes.csv` has the reasons of each); the '
         f'network predicts the other {len(run.screen.genes) - len(run.selection):,} from them by ridge regression. '
-            f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations '
-            f'that they hold:\n\n{markdown_table(run.coverage)}\n\n'
-            'Reasons (a gene can have several): ' + ', '.join(f'{k or "none"} {n}' for k, n in why.items()) + recovered_part(run))
+        f'Share of all transcripts, of significant changes and of the squared effect (noise taken off) of the training perturbations '
+        f'that they hold:\n\n{markdown_table(run.coverage)}\n\n'
+        'Reasons (a gene can have several): ' + ', '.join(f'{k or "none"} {n}' for k, n in why.items()) + recovered_part(run))
 
 def recovered_part(run):
     "What comes back of the effect outside the selection."
@@ -180,8 +180,8 @@ def cost_section(run):
         if k != 'report'}}).rename_axis('step')
     return (f'## Machine and cost\n\n{run.costs["machine"]}; device {speed["device"]}; vcc_nb '
         f'{run.costs["version"]}\n\n{markdown_table(seconds, 1)}\n\n'
-            f'- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, '
-            f'{speed["pseudobulks_per_second"]:.1f} a second')
+        f'- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks in {speed["seconds"]:.1f} s, '
+        f'{speed["pseudobulks_per_second"]:.1f} a second')
 
 def memory_section(run):
     "Predicted against measured."
@@ -189,11 +189,11 @@ def memory_section(run):
     on_cpu = run.costs['predicted_for'] == 'cpu'
     return (f'## Memory\n\nGiB at the peak. Predicted for {"the process" if on_cpu else "the GPU"} before training: **{predicted:.2f}**; '
         f'most held by the process until the end of training: **{trained:.2f}**{f" ({predicted/trained - 1:+.0%})" if on_cpu else ""}; '
-            f'in the whole run, scores included: {run.costs["peak_memory_gb"]:.2f}. '
-            "A process's peak is that of its whole life: if it held more before (opening the screen, choosing genes, an earlier run), that "
-            "is what is measured. Predicted is a process that gives freed memory back at once, as a run with memory_gb does; without, "
-            "glibc may keep some.\n\n"
-            + markdown_table(pd.Series(run.costs['predicted'], name='GiB predicted').rename_axis('part').to_frame()))
+        f'in the whole run, scores included: {run.costs["peak_memory_gb"]:.2f}. '
+        "A process's peak is that of its whole life: if it held more before (opening the screen, choosing genes, an earlier run), that "
+        "is what is measured. Predicted is a process that gives freed memory back at once, as a run with memory_gb does; without, "
+        "glibc may keep some.\n\n"
+        + markdown_table(pd.Series(run.costs['predicted'], name='GiB predicted').rename_axis('part').to_frame()))
 
 # %% ../nbs/75_report.ipynb #05e8e429
 def compare(
@@ -223,6 +223,6 @@ def _facts(config, history, scores):
     speed, t = history['speed_metrics'], score_table(scores)
     row = dict(strategy=config['strategy'], genes=config['target_genes'], attention=config['attention_type'], seed=config['seed'],
         epochs=len(history['epochs']), best_epoch=history['best_epoch'],
-               training_seconds=speed['seconds'], parameters=speed['parameters'], peak_memory_gb=speed['peak_memory_gb'])
+        training_seconds=speed['seconds'], parameters=speed['parameters'], peak_memory_gb=speed['peak_memory_gb'])
     return (row | {f'{s}: {m}': t.loc[m, s] for s in t for m in t.index[::-1]} |
         {f'{s}, {m} minus no change': t.loc[m, s] - t.loc['no change', s] for s in t for m in ('network', 'blend') if m in t.index})

@@ -214,7 +214,7 @@ def _check_logs(screen, top):
     if sums.std() > sums.mean():
         raise VCCError(f"the values are fractions up to {top:.3g}, but taken as log1p values the depth of cells would vary by "
             f"{sums.std()/sums.mean():.0%}; "
-                       "round them if they are corrected counts, or say values='log-normalised'")
+            "round them if they are corrected counts, or say values='log-normalised'")
 
 # %% ../nbs/10_screen.ipynb #7add590e
 @dataclass(repr=False)
@@ -381,7 +381,7 @@ def pseudobulks(
     obs.index = obs[TARGET] if obs[TARGET].is_unique else obs[TARGET] + '|' + obs[CONTEXT]
     return ad.AnnData(mean.astype(np.float32), obs=obs.rename_axis(None),
         var=pd.DataFrame(dict(sum=raw, sum_sq=raw_square), index=self.genes),
-                      layers=dict(var=var.astype(np.float32), detected=(seen/n[:, None]).astype(np.float32)))
+        layers=dict(var=var.astype(np.float32), detected=(seen/n[:, None]).astype(np.float32)))
 
 # %% ../nbs/10_screen.ipynb #8df70d38
 @patch

@@ -219,13 +219,13 @@ def _describe(cells, genes, targets, contexts, asked):
     kind = np.array(contexts)[cells.kind]
     adata.obs = pd.DataFrame({TARGET: label, 'guide_id': [f'{t}_g{g + 1}' for t, g in zip(label, cells.guide)],
         'batch': [f'batch_{b + 1}' for b in cells.batch],
-                              CONTEXT: kind}, index=[f'sim_{i}' for i in range(len(cells))]).astype('category')
+        CONTEXT: kind}, index=[f'sim_{i}' for i in range(len(cells))]).astype('category')
     adata.obs['true_hit'], adata.obs['true_depth'] = cells.hit.to_numpy(), cells.depth.to_numpy(np.float32)
     adata.obs['simulated'] = True; adata.var['simulated'] = True
     for c in contexts: adata.var[f'baseline_{c}'] = baselines(c)[0][gene_axis().get_indexer(adata.var_names)].astype(np.float32)
     adata.uns = {'simulated': True,
         'source': f"simulated: vcc_nb.simulate, baselines of {', '.join(contexts)} (perturbplan, MIT), effect sizes of Adamson et al. 2016 "
-                 '(PerturbationCatalogue, Apache-2.0), annotation of the Gene Ontology (CC BY 4.0)', 'simulation': asked}
+        '(PerturbationCatalogue, Apache-2.0), annotation of the Gene Ontology (CC BY 4.0)', 'simulation': asked}
     return adata
 
 def simulate_screen(

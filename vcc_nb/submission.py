@@ -185,7 +185,7 @@ def expand_effects(
     fill = lambda x: np.where(known, np.asarray(x)[:, at], 0).astype(np.float32)
     return ad.AnnData(fill(effects.X), obs=effects.obs.copy(), var=pd.DataFrame(index=list(genes)),
         layers={k: fill(v) for k, v in effects.layers.items()},
-                      uns=dict(effects.uns) | dict(no_change=int((~known).sum()), left_out=int(effects.n_vars - known.sum())))
+        uns=dict(effects.uns) | dict(no_change=int((~known).sum()), left_out=int(effects.n_vars - known.sum())))
 
 def _plan(effects, screen, s, n_cells, n_controls):
     "Effects on the season's axis, cells of each target, control cells in the file. `VCCError` if they do not fit the season."

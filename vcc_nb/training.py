@@ -190,8 +190,8 @@ def state(self:_Run):
     "What `load` takes, in plain containers and tensors that training goes on to change: write it at once, or copy it."
     return dict(epoch=self.done, batches_epoch=self.batches.epoch, accumulate=self.accumulate, seen=self.seen, seconds=self.seconds(),
         optimizer=self.optimizer.state_dict(), schedule=self.schedule.state_dict(),
-                scaler=self.scaler.state_dict(), average=self.average and self.average.state_dict(), best=self.best.state(),
-                records=self.records)
+        scaler=self.scaler.state_dict(), average=self.average and self.average.state_dict(), best=self.best.state(),
+        records=self.records)
 
 @patch
 def load(self:_Run, state):
@@ -280,8 +280,8 @@ def _epoch(run, epoch, seed, labels, bar):
             'memory': f'{[*_memory(run.device).values()][-1]:.2f} GiB'}, refresh=False); bar.update()
     record = dict(epoch=epoch, **labels, train_loss=float(np.mean(losses)), **run.best.judge(epoch),
         learning_rate=run.schedule.get_last_lr()[0], accumulate=run.accumulate,
-                  **dict(skipped_steps=run.skipped, loss_scale=run.scaler.get_scale()) if run.scaler.is_enabled() else {},
-                  pseudobulks=run.seen - seen, cells_per_second=pace, seconds=time.perf_counter() - tick, **_memory(run.device))
+        **dict(skipped_steps=run.skipped, loss_scale=run.scaler.get_scale()) if run.scaler.is_enabled() else {},
+        pseudobulks=run.seen - seen, cells_per_second=pace, seconds=time.perf_counter() - tick, **_memory(run.device))
     run.records.append(record); run.done = epoch
     return record
 
@@ -296,7 +296,7 @@ def history(self:_Run) -> History:
     seconds, moments = self.seconds(), self.moments()
     speed = dict(seconds=seconds, pseudobulks=self.seen, cells=self.cells(), pseudobulks_per_second=self.seen/seconds,
         cells_per_second=self.cells()/seconds, **_memory(self.device), processes=self.ranks.world,
-                 device=str(self.device), precision=self.how['precision'], parameters=sum(p.numel() for p in self.model.parameters()))
+        device=str(self.device), precision=self.how['precision'], parameters=sum(p.numel() for p in self.model.parameters()))
     h = History(self.records, self.best.restore(self.model), speed, self.stopped); h.moments = moments
     return h
 

@@ -13,8 +13,8 @@ alone = dict(methods=['naive', 'full', 'gather', 'sparse', 'sparse, no order', '
     genes=[500, 1200, 2500, 5000, 10000, 18080])
 steps = [(18080, 'none', 'float32'), (18080, 'sparse', 'float32'), (18080, 'linear', 'float32'), (18080, 'local', 'float32'),
     (18080, 'full', 'float32'), (18080, 'naive', 'float32'), (18080, 'full', 'bf16'),
-         (18080, 'sparse', 'bf16'), (18080, 'none', 'bf16'), (3000, 'none', 'float32'), (3000, 'full', 'float32'),
-         (3000, 'sparse', 'float32'), (3000, 'sparse', 'bf16')]
+    (18080, 'sparse', 'bf16'), (18080, 'none', 'bf16'), (3000, 'none', 'float32'), (3000, 'full', 'float32'),
+    (3000, 'sparse', 'float32'), (3000, 'sparse', 'bf16')]
 
 def gather(q, k, v, absent, target, graph):
     "The obvious sparse attention: keys and values of the neighbours of every gene side by side, rows filled up to the longest."

@@ -33,7 +33,7 @@ def variants(plan, epochs):
     return {'standard': alone(same), 'standard, another seed': alone(same) | dict(seed=100), 'progressive': grow,
         'progressive, optimizer anew': grow | dict(carry_optimizer=False),
         'progressive, from neighbours': grow | dict(new_rows='neighbours'), 'progressive, brief early phases': grow | dict(epochs=brief),
-            'last phase alone': alone(dealt[-1]), 'standard, twice the compute': alone(2*same)}
+        'last phase alone': alone(dealt[-1]), 'standard, twice the compute': alone(2*same)}
 
 def relative(loss, batch): return loss/batch.change_BG.square().mean().item()
 
@@ -62,8 +62,8 @@ class Watch:
         error = lambda targets: errors(network.predict(targets), self.real[list(targets)])['all genes']
         self.curve.append(dict(epoch=record['epoch'], genes=record['n_genes'],
             tokens=record['n_genes']*record['pseudobulks'] + (self.curve[-1]['tokens'] if self.curve else 0),
-                               panel=record['valid_loss']/record['no_change_loss'], all_genes=error(self.split.valid),
-                               test=error(self.split.test)))
+            panel=record['valid_loss']/record['no_change_loss'], all_genes=error(self.split.valid),
+            test=error(self.split.test)))
         self.seconds += time.process_time() - start
 
 def one(screen, split, seed, name, v, selection, features, measured, fx, per_target):
@@ -80,8 +80,8 @@ def one(screen, split, seed, name, v, selection, features, measured, fx, per_tar
     seconds = time.process_time() - start - watch.seconds; genes = panels[-1]; last = [c for c in watch.curve if c['genes'] == len(genes)]
     facts = dict(seed=seed, method=name, tokens=watch.curve[-1]['tokens'], epochs=len(history.epochs), seconds=seconds,
         of_which_networks=spent[0], best_epoch=history.best_epoch, last_phase_begins=last[0]['epoch'],
-                 valid=judged(model, validation_batch(screen, split.valid, genes, features)),
-                 test=judged(model, validation_batch(screen, split.test, genes, features)), curve=pd.DataFrame(watch.curve).to_dict('list'))
+        valid=judged(model, validation_batch(screen, split.valid, genes, features)),
+        test=judged(model, validation_batch(screen, split.test, genes, features)), curve=pd.DataFrame(watch.curve).to_dict('list'))
     return facts, NetworkEffects(model, genes, features).fit(measured, split, screen.control_mean()).predict(split.test)
 
 def scores(p, real, control):

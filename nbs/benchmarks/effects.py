@@ -45,13 +45,13 @@ def papalexi(o):
     fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
     methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
         'nearest gene': Nearest(kernel), 'nearest genes': NearestGenes(kernel),
-                       'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
-                       'kernel ridge': KernelRidge(kernel), 'kernel ridge, own transcript': OwnTranscript(KernelRidge(kernel), control),
-                       'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
-                       'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
-                       'amplitude for both, sources chosen, own transcript': OwnTranscript(Calibrated(KernelRidge(kernel, choose=True)),
+        'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
+        'kernel ridge': KernelRidge(kernel), 'kernel ridge, own transcript': OwnTranscript(KernelRidge(kernel), control),
+        'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+        'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
+        'amplitude for both, sources chosen, own transcript': OwnTranscript(Calibrated(KernelRidge(kernel, choose=True)),
                            control),
-                       'blend': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=24)}
+        'blend': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=24)}
     splits = ([('leave one out', None, s) for s in leave_one_out(fx.obs_names.tolist())] +
         [('random', seed, make_split(screen, test=.25, valid=0, seed=seed)) for seed in range(o.seeds)])
     for name, m in methods().items():
@@ -72,9 +72,9 @@ def official(o):
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
     methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control),
         'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
-               'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
-               'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
-               'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel),
+        'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+        'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
+        'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel),
                    KernelRidge(kernel, choose=True)], belief=20), control)}
     predictions = {n: ad.concat([m.fit(fx, s).predict(s.test) for s in leave_one_out(fx.obs_names.tolist())], merge='same')
         for n, m in methods.items()}
@@ -101,9 +101,9 @@ def k562(o):
         fx = read_effects(table, score=score); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
         methods = {'training mean': TrainingMean(), 'nearest gene': Nearest(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
             'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
-                   'kernel ridge': KernelRidge(kernel), 'nearest genes': NearestGenes(kernel),
-                   'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
-                   'blend': Blend([NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=3)}
+            'kernel ridge': KernelRidge(kernel), 'nearest genes': NearestGenes(kernel),
+            'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
+            'blend': Blend([NearestGenes(kernel), KernelRidge(kernel, choose=True)], folds=3)}
         for seed in seeds:
             for k, s in folds_of(targets, seed):
                 for name, m in methods.items():
@@ -145,9 +145,9 @@ def transfer(o):
             methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'kernel ridge': KernelRidge(kernel),
                 'other context as it is': AsItIs(there), 'transfer': Transfer(there),
                 'transfer on kernel ridge': Transfer(there, KernelRidge(kernel)),
-                       'transfer, amplitude for both': Calibrated(Transfer(there)),
-                       'transfer, amplitude for PDS': Calibrated(Transfer(there), 'PDS'),
-                       'other context, amplitude for PDS': Calibrated(AsItIs(there), 'PDS')}
+                'transfer, amplitude for both': Calibrated(Transfer(there)),
+                'transfer, amplitude for PDS': Calibrated(Transfer(there), 'PDS'),
+                'other context, amplitude for PDS': Calibrated(AsItIs(there), 'PDS')}
             for k, s in folds_of(fx.obs_names.tolist(), seed, 5):
                 real = b[list(s.test)]      # one half of the cells is the truth, the other half the replicate
                 predictions = ({name: m.fit(fx, s).predict(s.test) for name, m in methods.items()} |
