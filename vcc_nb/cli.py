@@ -28,42 +28,49 @@ def parser() -> argparse.ArgumentParser:
     _train_options(commands)
     p = commands.add_parser('select', help='choose genes and say why',
         epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        **_raw)
     add = _screen_options(p)
     add('--genes', type=int, dest='target_genes', metavar='N', default=3000, help='genes to select (default: 3000)')
     add('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all perturbations)')
     add('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
     add('--out', metavar='FILE', default='selected_genes.csv',
         help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
-    _estimate_options(commands); _run_options(commands)
+    _estimate_options(commands); _answer_options(commands); _run_options(commands)
     return top
+
+_raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
+
+_numbers = (     # flag, setting where it has another name, kind, help: of `train`
+    ('genes', 'target_genes', int, 'genes to select (default: 5000)'),
+    ('epochs', None, int, 'passes over the training perturbations (default: 30)'),
+    ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
+    ('learning-rate', None, float, 'highest learning rate (default: 0.001)'),
+    ('embed-dim', None, int, 'width of a gene token (default: 128)'),
+    ('heads', 'n_heads', int, 'attention heads (default: 4)'),
+    ('layers', 'n_layers', int, 'blocks (default: 2)'),
+    ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'),
+    ('set-size', None, int, 'cells in a pseudobulk (default: 64)'),
+    ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
+    ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'),
+    ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'),
+    ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
+    ('dropout', None, float, 'share of values dropped in training (default: 0.1)'),
+    ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'),
+    ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
+    ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'),
+    ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'),
+    ('seed', None, int, 'of everything drawn (default: 0)'),
+)
 
 def _train_options(commands):
     p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        **_raw)
     add = _screen_options(p)
     add('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; about half a minute on 2 cores')
     add('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
     add('--strategy', choices=('progressive', 'standard'),
         help='panels that grow in phases, or all selected genes at once (default: progressive)')
-    for flag, dest, kind, said in (('genes', 'target_genes', int, 'genes to select (default: 5000)'),
-        ('epochs', None, int, 'passes over the training perturbations (default: 30)'),
-        ('batch-size', None, int, 'pseudobulks in a batch (default: 64)'),
-        ('learning-rate', None, float, 'highest learning rate (default: 0.001)'),
-        ('embed-dim', None, int, 'width of a gene token (default: 128)'), ('heads', 'n_heads', int, 'attention heads (default: 4)'),
-        ('layers', 'n_layers', int, 'blocks (default: 2)'),
-        ('neighbours', None, int, 'genes that a gene reads; 1: itself alone (default: 32)'),
-        ('set-size', None, int, 'cells in a pseudobulk (default: 64)'),
-        ('per-target', None, int, 'pseudobulks of a perturbation in an epoch (default: 16)'),
-        ('accumulate', None, int, 'parts in which a batch goes through (default: 1)'),
-        ('recompute', None, int, 'blocks computed again in the backward pass (default: 0)'),
-        ('patience', None, int, 'stop after so many epochs without a better one (default: never)'),
-        ('dropout', None, float, 'share of values dropped in training (default: 0.1)'),
-        ('ema', None, float, 'decay of the running mean of the weights that is kept, such as 0.99 (default: none)'),
-        ('max-cells', None, int, 'use at most N cells, drawn at random (default: all)'),
-        ('test', None, float, 'share of the targets held out for the scores, at least two targets (default: 0.25)'),
-        ('valid', None, float, 'share of the targets that choose the epoch (default: 0.15)'),
-        ('seed', None, int, 'of everything drawn (default: 0)')):
+    for flag, dest, kind, said in _numbers:
         add(f'--{flag}', type=kind, metavar='N' if kind is int else 'X', help=said, **dict(dest=dest) if dest else {})
     add('--attention', dest='attention_type', metavar='KIND', help='sparse, linear, local or full (default: sparse)')
     add('--whole-change', dest='residual', action='store_const', const=False,
@@ -96,19 +103,19 @@ def _screen_options(p):
     return add
 
 # %% ../nbs/90_cli.ipynb #6cda96dd
-def _run_options(commands):
-    "Add `predict`, `evaluate`, `report` and `submit` to the commands."
-    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
-    method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+_method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+
+def _answer_options(commands):
+    "Add `predict` and `evaluate` to the commands."
     p = commands.add_parser('predict', help='effects of knocking down any genes, by a finished run',
-        epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad', **raw); add = p.add_argument
+        epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad', **_raw); add = p.add_argument
     add('run', metavar='RUN', help='the directory of a finished run')
     add('--targets', required=True, metavar='A,B|FILE', help='gene symbols, or a CSV with a column target_gene')
-    add('--method', help=method)
+    add('--method', help=_method)
     add('--out', default='effects.h5ad', metavar='FILE', help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)')
     add('--data', help='the screen, where the run was given it in memory')
     p = commands.add_parser('evaluate', help='official scores of predicted cells',
-        epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv', **raw); add = p.add_argument
+        epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv', **_raw); add = p.add_argument
     add('pred', metavar='PRED', help='.h5ad of predicted cells and the controls')
     add('real', metavar='REAL', help='.h5ad of measured cells and the same controls')
     add('--season', choices=('2025', '2026'), default='2025', help='2025: log-normalised values; 2026: counts (default: 2025)')
@@ -116,8 +123,11 @@ def _run_options(commands):
     add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)')
     add('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
     add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
+
+def _run_options(commands):
+    "Add `report` and `submit` to the commands."
     p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for',
-        epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **raw)
+        epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3", **_raw)
     add = p.add_argument
     add('run', metavar='RUN', help='the directory of a finished run')
     add('--ablate', action='append', metavar='NAME',
@@ -127,13 +137,13 @@ def _run_options(commands):
     add('--data', help='the screen, where the run was given it in memory')
     p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs',
         epilog='examples:\n  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run\n  vcc_nb submit '
-        'training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **raw)
+        'training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc', **_raw)
     add = p.add_argument
     add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context')
     add('--season', choices=('2025', '2026'), required=True, help='whose rules')
     add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
     add('--controls', metavar='FILE', help="the season's control cells on all its genes (default: the screen of the run)")
-    add('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)'); add('--method', help=method)
+    add('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)'); add('--method', help=_method)
     add('--cells', dest='n_cells', type=int, metavar='N', help='of each target (default: what the season asks for)')
     add('--control-cells', dest='n_controls', type=int, metavar='N', help='control cells in the file (default: all)')
     add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
@@ -185,8 +195,7 @@ def _submit(runs, season, out, dry_run, targets=None, **options):
 # %% ../nbs/90_cli.ipynb #9414c62c
 def _estimate_options(top):
     "Add `estimate` and `compare` to the commands."
-    raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
-    p = top.add_parser('estimate', help='the memory of a training step, before anything is allocated', **raw,
+    p = top.add_parser('estimate', help='the memory of a training step, before anything is allocated', **_raw,
         epilog='example:\n  vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4\nexit status: 0; 1 if it '
         'does not fit into --memory-gb; 2 for a wrong argument')
     add = p.add_argument
@@ -201,7 +210,7 @@ def _estimate_options(top):
     add('--device', default='cpu', help='cpu or cuda: whose memory (default: cpu)')
     add('--memory-gb', type=float, metavar='GIB', help='a budget: also say the largest batch that fits into it')
     p = top.add_parser('compare', help='finished runs side by side, as Markdown',
-        epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **raw)
+        epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **_raw)
     p.add_argument('runs', nargs='+', metavar='RUN', help='a run directory')
     p.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
 

@@ -132,31 +132,36 @@ def train_in_phases(
     **train_options,            # for `train`
 ) -> tuple:                     # (model of the last phase with its best weights, History of all phases)
     "Train on each phase's genes in turn, carrying what was learned by gene name."
-    phases = [as_phase(p) for p in phases]; epochs = [p.epochs for p in phases] if epochs is None else epochs
-    if None in epochs: raise VCCError('a phase does not say its epochs; pass epochs=, one number for each phase')
-    model, state = resume or (None, None)
+    (phases, epochs), (model, state) = _asked(phases, epochs), resume or (None, None)
     history, previous = History(**state['earlier']) if state else History(), None
     for number, (p, e, genes) in enumerate(zip(phases, epochs, phase_genes(selection, phases), strict=True), 1):
         if not e or state and number < state['phase']: continue
-        if state and state['genes'] != genes:
-            raise VCCError(f"the run to go on with had {len(state['genes']):,} genes in phase {number}, and these {len(genes):,} are "
-                f"others or in another order; resume with the selection it began with")
         network = network_of(genes) if network_of else None
-        if state: pass
+        if state: _check_same(state, genes, number)
         elif model is None:
             model = create_memory_efficient_model(len(genes), **model_sizes, network=network, n_features=features.shape[1], seed=seed)
         else: model = carry(model, previous, genes, network=network, new_rows=new_rows, seed=seed)
         batches, valid = _examples(screen, split, genes, features, base, seed + number - 1,
             **batch_options | _said(batch_size=p.batch_size))
-        about = dict(phase=number, genes=genes, earlier=asdict(history))
         options = train_options | _said(learning_rate=p.learning_rate, loss=loss_of and loss_of(genes),
             moments=carry_moments(history.moments, previous, genes) if carry_optimizer and history.moments else None)
         part = train(model, batches, valid, epochs=e, seed=seed + number - 1, first_epoch=len(history.epochs) + 1,
-            labels=dict(phase=number, n_genes=len(genes)),
-            save=save and (lambda model, state: save(model, state | about)), resume=state, **options)
+            labels=dict(phase=number, n_genes=len(genes)), resume=state, **options,
+            save=save and (lambda model, state: save(model, state | dict(phase=number, genes=genes, earlier=asdict(history)))))
         history, previous, state = _joined(history, part), genes, None
         if part.stopped: break
     return model, history
+
+def _asked(phases, epochs):
+    "The phases, and the epochs of each."
+    phases = [as_phase(p) for p in phases]; epochs = [p.epochs for p in phases] if epochs is None else epochs
+    if None in epochs: raise VCCError('a phase does not say its epochs; pass epochs=, one number for each phase')
+    return phases, epochs
+
+def _check_same(state, genes, number):
+    if state['genes'] != genes:
+        raise VCCError(f"the run to go on with had {len(state['genes']):,} genes in phase {number}, and these {len(genes):,} are others or "
+            f"in another order; resume with the selection it began with")
 
 def _examples(data, split, genes, features, base, seed, **options):
     "The batches to train on, and the one to judge by."

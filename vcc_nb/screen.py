@@ -276,10 +276,7 @@ def open_screen(
         key = _find_target(adata.obs, target_key, control)
         labels = _labels(adata.obs, key)
         control = _find_control(labels, key, control)
-        few = pd.Series(labels).value_counts().loc[lambda n: n < min_cells]
-        if len(few):
-            raise VCCError(f'target {few.index[0]!r} has {few.iloc[0]} cell ({len(few)} such targets); an effect needs at least '
-                f'{min_cells}: drop these cells, or pass min_cells=1')
+        _check_numbers(labels, min_cells)
         context_key = _find_context(adata.obs, context_key)
         contexts = _labels(adata.obs, context_key) if context_key else np.full(adata.n_obs, 'all', dtype=object)
         depth, top, whole = _scan(X, adata)
@@ -290,6 +287,13 @@ def open_screen(
                     source=str(adata.uns.get('source', 'AnnData')) if adata is data else str(data))
     if kind == 'log-normalised' and not values: _check_logs(screen, top)
     return _describe(screen, top, values)
+
+def _check_numbers(labels, min_cells):
+    "`VCCError` for a target with fewer cells than `min_cells`."
+    few = pd.Series(labels).value_counts().loc[lambda n: n < min_cells]
+    if len(few):
+        raise VCCError(f'target {few.index[0]!r} has {few.iloc[0]} cell ({len(few)} such targets); an effect needs at least '
+            f'{min_cells}: drop these cells, or pass min_cells=1')
 
 # %% ../nbs/10_screen.ipynb #10b14292
 def _describe(screen, top, asked):

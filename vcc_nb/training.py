@@ -251,7 +251,6 @@ def train(
     labels:dict=None,               # more for each record, such as the phase
 ) -> History:                       # and `model` holds the best weights
     "Train, judge after each epoch, keep the best; under `torchrun`, together. Raises `VCCError` where the loss stops being a number."
-    from tqdm.auto import tqdm
     ranks, device = Ranks.join(pick_device(str(device))); precision = pick_precision(precision, device)
     model.to(device); ranks.same_start(model)
     if recompute: checkpoint_blocks(model.blocks, recompute)
@@ -259,15 +258,22 @@ def train(
         weight_decay=weight_decay, precision=precision, accumulate=accumulate, loss=loss, ema=ema, moments=moments)
     run.best = _Best(run.judged(), valid and valid.to(device), judge, ranks, run.done)
     if resume: run.load(resume)
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []), tqdm(total=epochs*len(batches),
-        initial=(run.done + 1 - first_epoch)*len(batches), unit='batch', disable=not progress or ranks.rank > 0) as bar:
+    with torch.random.fork_rng([device] if device.type == 'cuda' else []), _bar(run, epochs, first_epoch, progress) as bar:
         for epoch in range(run.done + 1, first_epoch + epochs):
-            if patience and run.done - run.best.at >= patience: break
-            record = _epoch(run, epoch, seed, labels or {}, bar)
-            if save and ranks.rank == 0: save(model, run.state())
-            run.stopped = ranks.agree(ranks.rank == 0 and any([f(record, model) for f in on_epoch]))
-            if run.stopped: break
+            if run.stopped or patience and run.done - run.best.at >= patience: break
+            _after(run, _epoch(run, epoch, seed, labels or {}, bar), save, on_epoch)
     return run.history()
+
+def _bar(run, epochs, first_epoch, progress):
+    from tqdm.auto import tqdm
+    n = len(run.batches)
+    return tqdm(total=epochs*n, initial=(run.done + 1 - first_epoch)*n, unit='batch', disable=not progress or run.ranks.rank > 0)
+
+def _after(run, record, save, on_epoch):
+    "Save, and ask those who listen whether to stop: the first process does, for all."
+    first = run.ranks.rank == 0
+    if save and first: save(run.model, run.state())
+    run.stopped = run.ranks.agree(first and any([f(record, run.model) for f in on_epoch]))
 
 # %% ../nbs/41_training.ipynb #110d61ff
 def _epoch(run, epoch, seed, labels, bar):
