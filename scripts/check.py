@@ -1,51 +1,76 @@
-"""Checks two promises: notebooks, modules and README.md say the same; no numbered notebook imports what a later one defines."""
+"""Checks two promises: notebooks, modules and README.md say the same; no part of the package imports from a later one. Prints the parts and their imports."""
 import ast, os, re, subprocess, sys
 from pathlib import Path
-from fastcore.nbio import read_nb
-import vcc_nb
 from readme import write_readme
+
+PARTS = ['core', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
+
 
 def contents():
     "Every file that git tracks or would add, with its bytes."
     names = subprocess.run(['git', 'ls-files', '-coz', '--exclude-standard'], check=True, capture_output=True, text=True).stdout
-    return {o: Path(o).read_bytes() for o in names.split('\0') if Path(o).is_file()}
+    return {name: Path(name).read_bytes() for name in names.split('\0') if Path(name).is_file()}
+
 
 def out_of_step():
     "The files that cleaning, exporting and making the README change: none, when everything was committed in step."
     before = contents()
-    for command in 'nbdev-clean', 'nbdev-export': subprocess.run([Path(sys.executable).with_name(command)], check=True)
+    for command in 'nbdev-clean', 'nbdev-export':
+        subprocess.run([Path(sys.executable).with_name(command)], check=True)
     write_readme()
     after = contents()
-    return sorted(o for o in before | after if before.get(o) != after.get(o))
+    return sorted(name for name in before | after if before.get(name) != after.get(name))
 
-def parse(source):
-    "The syntax tree of a cell, its magics left out; a cell in another language (%%bash) has an empty one."
-    magic = re.search(r'^%%(\w+)', source, re.M)
-    if magic and magic[1] not in ('time', 'timeit', 'capture'): return ast.parse('')
-    return ast.parse(re.sub(r'^([ \t]*)[%!]+\w.*', r'\1pass', source, flags=re.M))
 
-def rooms_used(source):
-    "The modules of vcc_nb that this code imports, absolutely or relatively, at its top or inside a function."
-    for node in ast.walk(parse(source)):
-        if isinstance(node, ast.Import): paths = [o.name for o in node.names]
+def imported_modules(path):
+    "Dotted names of the modules of vcc_nb that the module at `path` imports, at its top or inside a function."
+    package = path.parent.parts                                    # ('vcc_nb', 'genes')
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            origin = '.'.join(o for o in ('vcc_nb' if node.level else '', node.module) if o)
-            paths = [f'{origin}.{o.name}' for o in node.names]
-        else: continue
-        for package, _, name in (o.partition('.') for o in paths):
-            room = name.split('.')[0]
-            if package == 'vcc_nb': yield vcc_nb._room_of.get(room, room)    # `from vcc_nb import Screen` is an import of screen
+            origin = package[:len(package) - node.level + 1] if node.level else ()
+            origin = '.'.join([*origin, *([node.module] if node.module else [])])
+            yield from (f'{origin}.{alias.name}' for alias in node.names)
 
-def forward_imports():
-    "One sentence for each import in a numbered notebook of a module that a later one defines."
-    notebooks = sorted(Path('nbs').glob('[0-9]*.ipynb'), key=lambda o: int(re.match(r'\d+', o.name)[0]))
-    cells = [[c for c in read_nb(o).cells if c.cell_type == 'code'] for o in notebooks]
-    home = {c.directive('default_exp'): i for i, o in enumerate(cells) for c in o if c.has_directive('default_exp')}
-    return [f'{notebooks[i]} imports vcc_nb.{room}, which the later {notebooks[home[room]]} defines'
-            for i, o in enumerate(cells) for room in sorted({r for c in o for r in rooms_used(c.source)}) if home.get(room, i) > i]
+
+def imported_parts(path):
+    "The parts of vcc_nb that the module at `path` imports; a name taken from vcc_nb itself counts as the part that defines it."
+    import vcc_nb
+    part_of = {name: module.split('.')[0] for module, names in vcc_nb._names.items() for name in names.split()}
+    for dotted in imported_modules(path):
+        package, _, rest = dotted.partition('.')
+        if package == 'vcc_nb':
+            part = rest.split('.')[0]
+            yield part_of.get(part, part)
+
+
+def imports_by_part():
+    "Part -> the parts that its modules import -> the modules that do."
+    imports = {part: {} for part in PARTS}
+    for part in PARTS:
+        modules = [Path('vcc_nb/core.py')] if part == 'core' else sorted(Path('vcc_nb', part).glob('*.py'))
+        for module in modules:
+            for other in set(imported_parts(module)) - {part}:
+                imports[part].setdefault(other, []).append(str(module))
+    return imports
+
+
+def upward_imports(imports):
+    "One sentence for each import of a later part. Nothing imports the simulation, which is the last part."
+    position = {part: i for i, part in enumerate(PARTS)}
+    for part, others in imports.items():
+        for other, modules in others.items():
+            if position.get(other, 99) > position[part]:
+                yield f'{", ".join(modules)} of {part} import from {other}, which is not a part above it'
+
 
 if __name__ == '__main__':
     os.chdir(Path(__file__).parent.parent)
-    faults = forward_imports() + [f'{o} was out of step and has been brought up to date: commit it' for o in out_of_step()]
-    if faults: sys.exit('\n'.join(faults))
-    print('Notebooks, modules and README.md are in step; no notebook imports from a later one.')
+    imports = imports_by_part()
+    for part, others in imports.items():
+        print(f'{part:12}imports {", ".join(sorted(others, key=PARTS.index)) or "nothing"}')
+    faults = [*upward_imports(imports), *(f'{name} was out of step and has been brought up to date: commit it' for name in out_of_step())]
+    if faults:
+        sys.exit('\n'.join(faults))
+    print('Notebooks, modules and README.md are in step; no part imports from a later one.')

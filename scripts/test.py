@@ -1,21 +1,45 @@
-"""Tests the notebooks as `nbdev-test --n-workers 2` does; the last line is `N passed, N failed`, in notebooks that were really run."""
-import sys, traceback
-import nbdev.test
-from fastcore.parallel import parallel
+"""Runs `nbdev-test --n-workers 2` and counts: the last line is `N passed, N failed`, in notebooks that were really run.
 
-results = {}    # notebook: (did it pass, seconds); nbdev gives 0 seconds to a notebook whose front matter says skip_exec
+    python scripts/test.py                    # all of them
+    python scripts/test.py 30_attention       # those whose file name begins so"""
+import os, re, subprocess, sys
+from pathlib import Path
 
-def parallel_kept(test, notebooks, **kwargs):
-    "`parallel`, keeping the results; a notebook whose worker died has none, and counts as failed."
-    results.update(dict.fromkeys(notebooks, (False, None)))
-    results.update(zip(notebooks, parallel(test, notebooks, **kwargs)))
-    return list(results.values())
+
+def notebooks_named(start):
+    "The notebooks whose file name begins with `start`, ending in .ipynb or not."
+    matches = sorted(path for path in Path('nbs').rglob('*.ipynb') if path.name.startswith(start.removesuffix('.ipynb')))
+    return [str(path) for path in matches if '.ipynb_checkpoints' not in path.parts]
+
+
+def run_and_count(path=None):
+    "(passed, failed) of one call of nbdev-test, whose output is passed on; a notebook whose worker died counts as failed."
+    command = [Path(sys.executable).with_name('nbdev-test'), *([path] if path else []), '--n-workers', '2', '--do-print']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+    started, completed, failed, in_list = set(), set(), 0, False
+    for line in process.stdout:
+        print(line, end='', flush=True)
+        if match := re.match(r'Starting (/.*\.ipynb)$', line):
+            started.add(match[1])
+        elif match := re.match(r'- Completed (/.*\.ipynb)$', line):
+            completed.add(match[1])
+        elif line.startswith('nbdev Tests Failed'):
+            in_list = True
+        elif in_list and line.startswith('\t'):
+            failed += 1
+    status = process.wait()
+    failed += len(started - completed)
+    if status and not failed:
+        failed = 1                                  # it ended before any notebook began
+    return max(len(started) - failed, 0), failed
+
 
 if __name__ == '__main__':
-    nbdev.test.parallel = parallel_kept
-    try: nbdev.test.nbdev_test(n_workers=2, do_print=True)
-    except SystemExit: pass    # nbdev has named the notebooks that failed; they are counted below
-    except Exception: traceback.print_exc()
-    passed = [ok for ok, seconds in results.values() if seconds != 0]
-    print(f'{sum(passed)} passed, {len(passed) - sum(passed)} failed', flush=True)
-    sys.exit(not passed or not all(passed))
+    os.chdir(Path(__file__).parent.parent)
+    paths = notebooks_named(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1] else [None]
+    if not paths:
+        sys.exit(f'no notebook in nbs/ has a name that begins with {sys.argv[1]!r}')
+    counts = [run_and_count(path) for path in paths]
+    passed, failed = (sum(column) for column in zip(*counts))
+    print(f'{passed} passed, {failed} failed', flush=True)
+    sys.exit(failed > 0 or passed == 0)

@@ -1,46 +1,38 @@
 """Choose genes, train in little memory, predict unseen knock-downs and score them: see the notebooks in `nbs/`.
 
-Every promised name is importable from here; its module (and torch, scanpy...) is loaded on first use, so `import vcc_nb` is quick."""
-import importlib
+The parts are sub-packages (`vcc_nb.data`, `vcc_nb.genes`, ...). Every promised name is importable from here as well. Both are
+loaded on first use, with torch, scanpy and whatever else they need, so `import vcc_nb` is quick."""
+from importlib.metadata import version
+import lazy_loader
 
-_rooms = {
+_parts = ['core', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
+_names = {
     'core': 'VCCError',
-    'datasets': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets download_vcc2025',
-    'simulate': 'simulate_screen',
-    'screen': 'Screen open_screen',
-    'splits': 'Split make_split leave_one_out check_no_leak',
-    'gene_sets': 'match_symbols gene_features',
-    'gene_selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
-    'networks': 'GeneNetwork gene_network',
-    'memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
-    'model': 'MemoryEfficientStateModel create_memory_efficient_model',
-    'curriculum': 'ProgressiveGeneTraining run_progressive_training',
-    'gene_kernels': 'gene_kernel read_gene_table',
-    'effects': 'read_effects make_effects NoChange TrainingMean',
-    'effect_models': 'SharedResponse NearestGenes KernelRidge Transfer Blend OwnTranscript',
-    'confidence': 'Conformal',
-    'generate': 'generate_cells',
-    'evaluation': 'evaluate score_methods noise_ceiling bootstrap_intervals combined_score',
-    'preflight': 'Season complete_season check_submission',
-    'submission': 'make_submission submission_estimate',
-    'widgets': 'GeneExplorer TrainingDashboard',
-    'report': 'compare',
-    'pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
-    'ablations': 'ablate',
-    'submit': 'submit',
+    'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets download_vcc2025',
+    'data.screen': 'Screen open_screen',
+    'data.splits': 'Split make_split leave_one_out check_no_leak',
+    'genes.sets': 'match_symbols gene_sets gene_features',
+    'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
+    'genes.network': 'GeneNetwork gene_network',
+    'genes.likeness': 'gene_kernel read_gene_table',
+    'model.state_model': 'MemoryEfficientStateModel create_memory_efficient_model',
+    'training.memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
+    'training.curriculum': 'ProgressiveGeneTraining run_progressive_training',
+    'effects.base': 'NoChange TrainingMean read_effects make_effects',
+    'effects.ridge': 'SharedResponse NearestGenes KernelRidge OwnTranscript Transfer Blend',
+    'effects.bounds': 'Conformal',
+    'challenge.cells': 'generate_cells',
+    'challenge.scores_2025': 'evaluate score_methods noise_ceiling bootstrap_intervals combined_score',
+    'challenge.rules': 'Season complete_season check_submission',
+    'challenge.write': 'make_submission submission_estimate',
+    'run.pipeline': 'TrainingConfig create_training_config ScaledTrainingPipeline',
+    'run.report': 'compare',
+    'run.ablate': 'ablate',
+    'run.submit': 'submit',
+    'run.widgets': 'GeneExplorer TrainingDashboard',
+    'simulation.cells': 'simulate_screen',
 }
-_room_of = {name: room for room, names in _rooms.items() for name in names.split()}
-__all__ = list(_room_of)
 
-
-def __getattr__(name):
-    if name == '__version__':
-        from importlib.metadata import version
-        return version('vcc-nb')
-    if name not in _room_of: raise AttributeError(f"module 'vcc_nb' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f'vcc_nb.{_room_of[name]}'), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__(): return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submodules=_parts, submod_attrs={module: names.split() for module, names in _names.items()})
+__version__ = version('vcc-nb')

@@ -1,4 +1,4 @@
 "`python -m vcc_nb` is the command `vcc_nb`."
-from vcc_nb.cli import main
+from vcc_nb.run.cli import main
 
 if __name__ == '__main__': main()

@@ -12,19 +12,19 @@ import argparse, json, tempfile, time
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
-from vcc_nb.ablations import ablate, ablations
+from vcc_nb.run.ablate import ablate, ablations
 from vcc_nb.core import TARGET, atomic_path, machine
-from vcc_nb.curriculum import ProgressiveGeneTraining, train_in_phases
-from vcc_nb.datasets import replogle_up_ranks, vcc2025_targets
-from vcc_nb.effect_models import Blend, KernelRidge, NearestGenes, SharedResponse, out_of_fold
-from vcc_nb.effects import NetworkEffects, TrainingMean, read_effects, training_part
-from vcc_nb.gene_kernels import gene_kernel
-from vcc_nb.gene_selection import BiologicalGeneSelector, Evidence, GeneSelection
-from vcc_nb.gene_sets import gene_features, gene_sets
-from vcc_nb.networks import gene_network
-from vcc_nb.pipeline import ScaledTrainingPipeline, create_training_config
-from vcc_nb.simulate import simulate_screen
-from vcc_nb.splits import Split
+from vcc_nb.training.curriculum import ProgressiveGeneTraining, train_in_phases
+from vcc_nb.data.embedded import replogle_up_ranks, vcc2025_targets
+from vcc_nb.effects.ridge import Blend, KernelRidge, NearestGenes, SharedResponse, out_of_fold
+from vcc_nb.effects.base import NetworkEffects, TrainingMean, read_effects, training_part
+from vcc_nb.genes.likeness import gene_kernel
+from vcc_nb.genes.selection import BiologicalGeneSelector, Evidence, GeneSelection
+from vcc_nb.genes.sets import gene_features, gene_sets
+from vcc_nb.genes.network import gene_network
+from vcc_nb.run.pipeline import ScaledTrainingPipeline, create_training_config
+from vcc_nb.simulation.cells import simulate_screen
+from vcc_nb.data.splits import Split
 from effects import folds_of, overlap
 
 shared = dict(strategy='progressive', batch_size=32, learning_rate=2e-3, embed_dim=32, device='cpu', fast_scores=True)

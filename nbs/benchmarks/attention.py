@@ -27,13 +27,13 @@ def gather(q, k, v, absent, target, graph):
     return (s.softmax(-1)[..., None]*side_by_side(v)).sum(-2)
 
 def attention_of(method):
-    from vcc_nb import attention as a
+    from vcc_nb.model import attention as a
     others = dict(naive=lambda q, k, v, absent, target, graph: a.reference_attention(q, k, v), gather=gather, none=lambda q, k, v, *rest: v)
     return others.get(method) or a.get_attention(method.split(',')[0])
 
 def graph_of(o):
     import numpy as np, scipy.sparse as sp
-    from vcc_nb.attention import Graph
+    from vcc_nb.model.attention import Graph
     a = np.load(o['networks'])
     edges = sp.csr_matrix((np.ones(len(a[f'indices{o["genes"]}'])), a[f'indices{o["genes"]}'], a[f'indptr{o["genes"]}']))
     return Graph(edges, None if 'no order' in o['method'] else a[f'order{o["genes"]}']).to(o['device'])
@@ -51,9 +51,9 @@ def attention_pass(o):
 def training_step(o):
     "A function that takes one training step of a whole model, without dropout, which would only slow all of them alike."
     import torch
-    from vcc_nb import attention as a
-    from vcc_nb.memory import autocast
-    from vcc_nb.model import create_memory_efficient_model
+    from vcc_nb.model import attention as a
+    from vcc_nb.training.memory import autocast
+    from vcc_nb.model.state_model import create_memory_efficient_model
     a.attention_kinds[o['method']] = attention_of(o['method'])
     model = create_memory_efficient_model(o['genes'], o['dim'], o['heads'], o['method'], n_layers=o['layers'], dropout=0.,
         network=graph_of(o)).to(o['device'])
@@ -69,7 +69,7 @@ def training_step(o):
 def measure(o):
     "Seconds of a pass (median of several) and peak memory above what the libraries hold: printed by a process of its own."
     import torch
-    from vcc_nb.memory import _rss
+    from vcc_nb.training.memory import _rss
     torch.set_num_threads(o['threads']); make = globals()[o['what']]; cuda = o['device'] != 'cpu'
     resource.setrlimit(resource.RLIMIT_DATA, (int(o['cap_gb']*2**30),)*2)
     make(o | dict(genes=o['small']))()                                  # kernels compiled, libraries ready
@@ -134,8 +134,8 @@ def main():
 def write_networks(path, sizes):
     "Networks of the challenge's genes: pathways, 32 genes a row; fewer genes are drawn at random."
     import numpy as np
-    from vcc_nb.datasets import vcc2025_genes
-    from vcc_nb.networks import gene_network
+    from vcc_nb.data.embedded import vcc2025_genes
+    from vcc_nb.genes.network import gene_network
     arrays = {}
     for n in sizes:
         net = gene_network(list(np.random.default_rng(0).permutation(vcc2025_genes())[:n]), sources='pathways')

@@ -10,15 +10,16 @@ import argparse, json, time
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from vcc_nb.core import TARGET, atomic_path, machine, np_rng
-from vcc_nb.curriculum import ProgressiveGeneTraining, phase_genes, train_in_phases
-from vcc_nb.effects import NetworkEffects, NoChange, TrainingMean, make_effects
-from vcc_nb.evaluation import score_effects, score_methods
-from vcc_nb.gene_selection import BiologicalGeneSelector
-from vcc_nb.gene_sets import gene_features
-from vcc_nb.networks import gene_network
-from vcc_nb.screen import open_screen
-from vcc_nb.splits import make_split
-from vcc_nb.training import mean_squared, predicted_change, validation_batch
+from vcc_nb.training.curriculum import ProgressiveGeneTraining, phase_genes, train_in_phases
+from vcc_nb.effects.base import NetworkEffects, NoChange, TrainingMean, make_effects
+from vcc_nb.challenge.scores_2025 import score_effects, score_methods
+from vcc_nb.genes.selection import BiologicalGeneSelector
+from vcc_nb.genes.sets import gene_features
+from vcc_nb.genes.network import gene_network
+from vcc_nb.data.screen import open_screen
+from vcc_nb.data.splits import make_split
+from vcc_nb.model.losses import mean_squared
+from vcc_nb.training.loop import predicted_change, validation_batch
 
 settings = dict(papalexi=dict(genes=200, epochs=48, per_target=16), simulated=dict(genes=1000, epochs=48, per_target=6),
     miniature=dict(genes=100, epochs=4, per_target=4), rates=dict(learning_rates=(5e-4, 5e-3)))
@@ -117,7 +118,7 @@ def compare(screen, seed, *, genes, epochs, per_target, truth=None, official=Fal
         phases=[p.n_genes for p in plan.phases], phase_epochs=plan.epochs(epochs), rows=rows)
 
 def papalexi(o):
-    from vcc_nb.datasets import papalexi
+    from vcc_nb.data.embedded import papalexi
     screen = open_screen(papalexi())
     return dict(data='Papalexi 2021, THP-1: real cells, 299 genes, 25 targets',
         runs=[compare(screen, seed, **settings[o.name], official=o.name == 'papalexi', only=o.only) for seed in range(o.seeds)])
@@ -127,8 +128,8 @@ def miniature(o): return papalexi(o)
 def simulated_screen(seed, n_targets=80):
     "(Screen, true changes of the mean), simulated: 2,000 genes, 20,000 cells of 20,000 UMIs over all 18,080 genes: with fewer, noise hides nearly all effects."
     import anndata as ad
-    from vcc_nb.datasets import vcc2025_targets
-    from vcc_nb.simulate import simulate_screen
+    from vcc_nb.data.embedded import vcc2025_targets
+    from vcc_nb.simulation.cells import simulate_screen
     targets = sorted(np_rng(seed, 'targets').choice(vcc2025_targets().query("split == 'train'")[TARGET], n_targets, replace=False))
     adata, truth = simulate_screen(n_cells=20_000, n_genes=2000, targets=targets, depth=20_000, seed=seed)
     return open_screen(adata), ad.AnnData(truth.layers['delta'], obs=truth.obs, var=truth.var)
@@ -140,7 +141,7 @@ def simulated(o):
     return dict(data='simulated: three screens of 20,000 cells, 2,000 genes, 80 targets', runs=runs)
 
 def rates(o):
-    from vcc_nb.datasets import papalexi
+    from vcc_nb.data.embedded import papalexi
     runs, both = [], ('standard', 'progressive')
     for name, screen in (('papalexi', open_screen(papalexi())), ('simulated', simulated_screen(0)[0])):
         for rate in settings[o.name]['learning_rates']:

@@ -11,10 +11,10 @@ import argparse, json, time
 from pathlib import Path
 import numpy as np, pandas as pd
 from vcc_nb.core import TARGET, atomic_path, machine, np_rng
-from vcc_nb.effect_models import Blend, Calibrated, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
-from vcc_nb.effects import EffectModel, NoChange, TrainingMean, of_context, read_effects
-from vcc_nb.gene_kernels import gene_kernel
-from vcc_nb.splits import Split, leave_one_out, make_split
+from vcc_nb.effects.ridge import Blend, Calibrated, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
+from vcc_nb.effects.base import EffectModel, NoChange, TrainingMean, of_context, read_effects
+from vcc_nb.genes.likeness import gene_kernel
+from vcc_nb.data.splits import Split, leave_one_out, make_split
 
 class Nearest(EffectModel):
     "The effect of the one most similar training target, as it is."
@@ -39,8 +39,8 @@ def compact(rows, values):
         methods={m: {v: x[v].round(4 if v != 'MAE' else 6).tolist() for v in values} for m, x in d.groupby('method', sort=False)})
 
 def papalexi(o):
-    from vcc_nb.datasets import papalexi
-    from vcc_nb.screen import open_screen
+    from vcc_nb.data.embedded import papalexi
+    from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi())
     fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
     methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
@@ -65,10 +65,10 @@ def papalexi(o):
 def official(o):
     "The 2025 scores by cell-eval, of cells generated from leave-one-out predictions."
     import anndata as ad
-    from vcc_nb.datasets import papalexi
-    from vcc_nb.effects import make_effects
-    from vcc_nb.evaluation import score_methods
-    from vcc_nb.screen import open_screen
+    from vcc_nb.data.embedded import papalexi
+    from vcc_nb.effects.base import make_effects
+    from vcc_nb.challenge.scores_2025 import score_methods
+    from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
     methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control),
         'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
@@ -95,7 +95,7 @@ def folds_of(targets, seed, n=10):
     for k in range(n): yield k, Split([t for t, f in zip(targets, fold) if f != k], [], [t for t, f in zip(targets, fold) if f == k])
 
 def k562(o):
-    from vcc_nb.datasets import replogle_up_ranks
+    from vcc_nb.data.embedded import replogle_up_ranks
     table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict(); rows = []
     for score, seeds in (('1/sqrt(1+rank)', (0,)), ('1/(1+rank/100)', range(3))):
         fx = read_effects(table, score=score); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
@@ -127,9 +127,9 @@ class AsItIs(EffectModel):
 
 def two_contexts(correlation, seed, n_targets=60, n_genes=2000, here='K562', there='A549'):
     "Effects here from all cells and from two halves of the cells, effects there, and the kernel: simulated."
-    from vcc_nb.datasets import vcc2025_targets
-    from vcc_nb.screen import open_screen
-    from vcc_nb.simulate import simulate_screen
+    from vcc_nb.data.embedded import vcc2025_targets
+    from vcc_nb.data.screen import open_screen
+    from vcc_nb.simulation.cells import simulate_screen
     targets = sorted(np_rng(seed, 'targets').choice(vcc2025_targets()[TARGET], n_targets, replace=False))
     adata, _ = simulate_screen(n_cells=2*(n_targets*100 + 1500), n_genes=n_genes, targets=targets, contexts=(here, there),
         cells_per_target=100, context_correlation=correlation, seed=seed)
@@ -159,9 +159,9 @@ def transfer(o):
     return dict(data='simulated: 60 targets, 2,000 genes, 100 cells a target in each of two contexts', scores=compact(rows, ['PDS', 'MAE']))
 
 def confidence(o):
-    from vcc_nb.confidence import Conformal
-    from vcc_nb.datasets import papalexi, replogle_up_ranks
-    from vcc_nb.screen import open_screen
+    from vcc_nb.effects.bounds import Conformal
+    from vcc_nb.data.embedded import papalexi, replogle_up_ranks
+    from vcc_nb.data.screen import open_screen
     rows = []
     def held(data, seed, fx, splits, model, folds):
         for coverage in (.8, .9):

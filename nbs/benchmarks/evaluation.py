@@ -9,11 +9,11 @@ from pathlib import Path
 
 def simulated(folder, targets, genes, cells, controls, seed=0):
     "Write the measured cells and cells predicted for them (the true effects of other cells of the same targets, half as large)."
-    from vcc_nb.datasets import vcc2025_targets
-    from vcc_nb.evaluation import real_cells
-    from vcc_nb.generate import generate_cells
-    from vcc_nb.screen import open_screen
-    from vcc_nb.simulate import simulate_screen
+    from vcc_nb.data.embedded import vcc2025_targets
+    from vcc_nb.challenge.scores_2025 import real_cells
+    from vcc_nb.challenge.cells import generate_cells
+    from vcc_nb.data.screen import open_screen
+    from vcc_nb.simulation.cells import simulate_screen
     names = vcc2025_targets().query("split == 'train'").target_gene.tolist()[:targets]
     screen = open_screen(simulate_screen(n_cells=controls + cells*targets, n_genes=genes, targets=names, cells_per_target=cells, seed=seed,
         depth=20_000)[0])
@@ -35,7 +35,7 @@ def official(pred, real):
 
 def quick(pred, real):
     "What QuickScorer takes for the real cells, once, and for a prediction, every time."
-    from vcc_nb.evaluation import QuickScorer
+    from vcc_nb.challenge.scores_2025 import QuickScorer
     scorer = QuickScorer(real, threads=1)
     yield 'prepare', None
     yield 'again', scorer(pred)

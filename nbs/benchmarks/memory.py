@@ -17,7 +17,7 @@ whole = [(18080, 128, 2, 1)]
 
 def grid(kinds, sizes):
     "The steps: every kind, size and precision, kept whole and with all blocks but one recomputed."
-    from vcc_nb.memory import TrainingStep
+    from vcc_nb.training.memory import TrainingStep
     for kind, (precision, shapes) in product(kinds, (('float32', float32 + whole), ('bf16', bf16))):
         for (genes, dim, layers, batch), recompute in product(shapes, (False, True)):
             if sizes and genes not in sizes or recompute and genes == 18080: continue
@@ -26,7 +26,7 @@ def grid(kinds, sizes):
 
 def compare(step):
     "One row: what was predicted and what was true, in bytes."
-    from vcc_nb.memory import estimate, measure
+    from vcc_nb.training.memory import estimate, measure
     predicted, true = estimate(step), measure(step)
     row = dict(step=asdict(step), predicted=predicted.peak, process=predicted.parts['process'], measured=true.peak, before=true.before,
         seconds=true.seconds)
@@ -41,9 +41,9 @@ def main():
     p.add_argument('--budget', type=float, default=4., help='GiB for the model of 5,000 genes; 0: leave that out')
     p.add_argument('--out', default=str(Path(__file__).parent/'results'))
     o = p.parse_args()
-    from vcc_nb.attention import attention_kinds
+    from vcc_nb.model.attention import attention_kinds
     from vcc_nb.core import atomic_path, machine
-    from vcc_nb.memory import TrainingStep, fit_batch, measure
+    from vcc_nb.training.memory import TrainingStep, fit_batch, measure
     kinds = o.kinds or list(attention_kinds)
     rows, budget, kept = [compare(s) for s in grid(kinds, o.sizes)], [], []
     for kind, recompute in product(kinds if o.budget else [], (0, 3)):

@@ -10,8 +10,8 @@ from vcc_nb.core import atomic_path, machine, peak_memory_gb
 
 def whole(o, d):
     "Run it; what it cost and scored."
-    from vcc_nb.pipeline import ScaledTrainingPipeline, create_training_config
-    from vcc_nb.report import score_table
+    from vcc_nb.run.pipeline import ScaledTrainingPipeline, create_training_config
+    from vcc_nb.challenge.scores_2025 import score_table
     start = time.perf_counter()
     p = ScaledTrainingPipeline(create_training_config('progressive', target_genes=o.target_genes, data=f'{d}/screen.h5ad', epochs=o.epochs,
         per_target=8, batch_size=32, learning_rate=2e-3, embed_dim=64, memory_gb=4, device='cpu', output_dir=f'{d}/run'), progress=False)
@@ -33,7 +33,7 @@ def main():
     o = a.parse_args()
     if o.run: print(json.dumps(whole(o, o.run))); return
     with tempfile.TemporaryDirectory() as d:
-        subprocess.run([sys.executable, '-c', f"from vcc_nb.simulate import simulate_screen; simulate_screen(n_cells={o.cells}, "
+        subprocess.run([sys.executable, '-c', f"from vcc_nb.simulation.cells import simulate_screen; simulate_screen(n_cells={o.cells}, "
             f"n_genes={o.genes}, path='{d}/screen.h5ad')"], check=True)
         r = subprocess.run([sys.executable, __file__, *sys.argv[1:], '--run', d], check=True, stdout=subprocess.PIPE, text=True)
     result = dict(machine=machine(), cells=o.cells, genes=o.genes, target_genes=o.target_genes) | json.loads(r.stdout.splitlines()[-1])

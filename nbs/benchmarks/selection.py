@@ -9,8 +9,8 @@ from pathlib import Path
 
 def ours(path, genes):
     "Open and check the file on disk, then rank its genes with biology, response and variability."
-    from vcc_nb.screen import open_screen
-    from vcc_nb.gene_selection import BiologicalGeneSelector
+    from vcc_nb.data.screen import open_screen
+    from vcc_nb.genes.selection import BiologicalGeneSelector
     yield 'imported'
     BiologicalGeneSelector(genes).select(open_screen(path, backed=True))
 
@@ -49,7 +49,7 @@ def main():
     o = p.parse_args()
     if o.run: return measure(*o.run, o.genes)
     from vcc_nb.core import atomic_path, machine
-    from vcc_nb.simulate import simulate_screen
+    from vcc_nb.simulation.cells import simulate_screen
     with tempfile.TemporaryDirectory() as d:
         path = f'{d}/simulated.h5ad'; simulate_screen(n_cells=o.cells, path=path, seed=0); rows = []
         small = f'{d}/warm.h5ad'; simulate_screen(n_cells=2_000, targets=['TP53', 'MYC'], path=small, seed=0)

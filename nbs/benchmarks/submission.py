@@ -13,12 +13,12 @@ full = {'2025': 100_000, '2026': 360_000}
 def prepare(season, targets, controls, depth, folder):
     "A simulated screen with the control cells and true effects of a season, on its own number of genes."
     import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-    from vcc_nb.datasets import vcc2025_genes, vcc2025_targets
-    from vcc_nb.preflight import rules
-    from vcc_nb.submission import expand_effects
+    from vcc_nb.data.embedded import vcc2025_genes, vcc2025_targets
+    from vcc_nb.challenge.rules import rules
+    from vcc_nb.challenge.write import expand_effects
     names = [*rules['2025'].targets, *vcc2025_targets().target_gene[:100]]; names += [g for g in vcc2025_genes()[::100] if g not in names]
     names, kinds = names[:targets], list(contexts.values()) if season == '2026' else ['iPSC']
-    from vcc_nb.simulate import simulate_screen
+    from vcc_nb.simulation.cells import simulate_screen
     adata, truth = simulate_screen(n_cells=len(kinds)*(controls + 10*targets), targets=names, contexts=kinds, cells_per_target=10,
         depth=depth, seed=0)
     effects = ad.AnnData(truth.layers['delta'], obs=truth.obs[['target_gene', 'context']].astype(str), var=truth.var[[]])
@@ -33,9 +33,9 @@ def measure(season, cells, folder):
     "Submit, and print what it took."
     import anndata as ad
     from vcc_nb.core import peak_memory_gb
-    from vcc_nb.screen import open_screen
-    from vcc_nb.preflight import complete_season
-    from vcc_nb.submission import make_submission, submission_estimate
+    from vcc_nb.data.screen import open_screen
+    from vcc_nb.challenge.rules import complete_season
+    from vcc_nb.challenge.write import make_submission, submission_estimate
     screen, effects = open_screen(f'{folder}/controls.h5ad', backed=True, min_cells=1,
         context_key='context' if season == '2026' else False), ad.read_h5ad(f'{folder}/effects.h5ad')
     from dataclasses import replace
