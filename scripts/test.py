@@ -19,11 +19,9 @@ def run_and_count(path=None):
     started, completed, failed, in_list = set(), set(), 0, False
     for line in process.stdout:
         print(line, end='', flush=True)
-        if match := re.match(r'Starting (/.*\.ipynb)$', line):
-            started.add(match[1])
-        elif match := re.match(r'- Completed (/.*\.ipynb)$', line):
-            completed.add(match[1])
-        elif line.startswith('nbdev Tests Failed'):
+        started.update(re.findall(r'Starting (/.*?\.ipynb)', line))        # two workers may write into one line
+        completed.update(re.findall(r'- Completed (/.*?\.ipynb)', line))
+        if line.startswith('nbdev Tests Failed'):
             in_list = True
         elif in_list and line.startswith('\t'):
             failed += 1
