@@ -11,8 +11,13 @@ import argparse, json, time
 from pathlib import Path
 import numpy as np, pandas as pd
 from vcc_nb.core import TARGET, atomic_path, machine, np_rng
-from vcc_nb.effects.ridge import Blend, Calibrated, KernelRidge, NearestGenes, OwnTranscript, SharedResponse, Transfer
-from vcc_nb.effects.base import EffectModel, NoChange, TrainingMean, of_context, read_effects
+from vcc_nb.effects.amplitude import Calibrated, pds
+from vcc_nb.effects.blend import Blend
+from vcc_nb.effects.own_transcript import OwnTranscript
+from vcc_nb.effects.ridge import KernelRidge, NearestGenes, SharedResponse
+from vcc_nb.effects.transfer import Transfer
+from vcc_nb.effects.base import EffectModel, NoChange, TrainingMean, of_context
+from vcc_nb.effects.tables import read_effects
 from vcc_nb.genes.likeness import gene_kernel
 from vcc_nb.data.splits import Split, leave_one_out, make_split
 
@@ -24,13 +29,14 @@ class Nearest(EffectModel):
     def answer(self, targets): return self.Y[self.kernel(targets, self.targets).argmax(1)], None
 
 def pds_mae(pred, real):
-    "Per target: 1 - rank/n of the true effect among all of `real` by L1 distance to the prediction, the target's own gene left out; and mean absolute error."
-    rows = []
-    for t in pred.obs[TARGET]:
-        p, keep = np.asarray(pred[t].X)[0], (real.var_names != t)
-        d = np.abs(np.asarray(real.X)[:, keep] - p[keep]).sum(1); i = real.obs_names.get_loc(t)
-        rows.append(dict(target=t, PDS=1 - int((d < d[i]).sum())/len(d), MAE=float(np.abs(p - np.asarray(real.X)[i]).mean())))
-    return rows
+    "Per target: PDS among all of `real`, and mean absolute error."
+    targets = list(pred.obs[TARGET])
+    own = real.obs_names.get_indexer(targets)
+    others = np.setdiff1d(np.arange(real.n_obs), own)
+    change, truth = np.asarray(pred.X), np.asarray(real.X)
+    scores = pds(change, truth[np.r_[own, others]], targets, real.var_names)
+    errors = np.abs(change - truth[own]).mean(1)
+    return [dict(target=t, PDS=float(score), MAE=float(error)) for t, score, error in zip(targets, scores, errors)]
 
 def compact(rows, values):
     "Rows as columns: what names a measurement (alike for every method) once, then each method's values."
