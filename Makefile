@@ -3,7 +3,7 @@ needs = settings.ini pyproject.toml setup.py constraints.txt
 PYTHON ?= python3
 install = .venv/bin/python -m pip install -qq -c constraints.txt -e
 
-.PHONY: help demo test check readme dev clean
+.PHONY: help demo test check readme docs dev clean
 .NOTPARALLEL:
 
 help:    ## this list
@@ -12,14 +12,19 @@ help:    ## this list
 demo: .venv/demo    ## train on the real screen that comes with the library, score the predictions, write a report
 	@.venv/bin/vcc_nb train --demo
 
-test: .venv/dev    ## run every notebook; the last line counts them
-	@.venv/bin/python -u scripts/test.py
+test: .venv/dev    ## run every notebook, or those of NB=30_attention; the last line counts them
+	@.venv/bin/python -u scripts/test.py $(NB)
 
-check: .venv/dev    ## clean and export the notebooks, make README.md; fails if a file changed or an import points forward
+check: .venv/dev    ## clean and export the notebooks, make README.md; fails if a file changed or a part imports from a later one
 	@.venv/bin/python scripts/check.py
 
 readme: .venv/dev    ## make README.md from nbs/index.ipynb
 	@.venv/bin/python scripts/readme.py
+
+docs: .venv/dev    ## the site, in _docs; needs Quarto
+	@command -v quarto >/dev/null || { echo 'make docs needs Quarto (https://quarto.org), which is not installed here; the notebooks in nbs/ can be read as they are'; exit 1; }
+	@touch nbs/styles.css    # the site's settings, which nbdev writes, name this file
+	@.venv/bin/nbdev-docs
 
 dev: .venv/dev    ## install what developers need, and run nothing
 
