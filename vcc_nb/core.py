@@ -1,4 +1,4 @@
-"""What every room shares: the names of AnnData columns, one kind of error, random generators, the device, and files that are never half written.
+"""What every notebook shares: the names of AnnData columns, one kind of error, random generators, the device, and files that are never half written.
 
 Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['TARGET', 'CONTROL', 'CONTEXT', 'VCCError', 'near', 'pick', 'np_rng', 'torch_rng', 'pick_device', 'machine',
-           'peak_memory_gb', 'atomic_path', 'write_rows']
+           'peak_memory_gb', 'atomic_path']
 
 # %% ../nbs/00_core.ipynb #d905c8fb
 import contextlib, difflib, os, platform
@@ -28,10 +28,13 @@ def near(
     n:int=3,        # how many to return at most
 ) -> list:          # the options that look most like `name`, best first
     "The `options` nearest to `name`, whatever their case and stray spaces."
-    folded = {}
-    for o in options: folded.setdefault(str(o).strip().casefold(), []).append(o)
-    hits = difflib.get_close_matches(str(name).strip().casefold(), folded, n=n, cutoff=0.6)
-    return [o for h in hits for o in folded[h]][:n]
+    spellings = {}
+    for option in options:
+        spellings.setdefault(_folded(option), []).append(option)
+    matches = difflib.get_close_matches(_folded(name), spellings, n=n, cutoff=0.6)
+    return [option for match in matches for option in spellings[match]][:n]
+
+def _folded(name): return str(name).strip().casefold()
 
 # %% ../nbs/00_core.ipynb #98cd5c7e
 def pick(
@@ -39,11 +42,11 @@ def pick(
     options,        # what there is
     where:str,      # the place, as the reader knows it: "obs column", "layer", "attention_type"
 ) -> str:           # `name`, which is among the options
-    "`name` if it is among `options`; else a `VCCError` that names the place and the nearest options."
+    "`name` if it is among `options`; else a `VCCError` with the place and the nearest options."
     options = list(options)
     if name in options: return name
-    close = near(name, options)
-    hint = f'did you mean {close[0]!r}?' if close else f"choose one of: {', '.join(map(str, options[:12])) or '(there are none)'}"
+    if close := near(name, options): hint = f'did you mean {close[0]!r}?'
+    else: hint = f"choose one of: {', '.join(map(str, options[:12])) or '(there are none)'}"
     raise VCCError(f'{where} {name!r} does not exist; {hint}')
 
 # %% ../nbs/00_core.ipynb #b9d4a3ff
@@ -67,13 +70,16 @@ def torch_rng(
 def pick_device(
     device:str='auto',  # 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'
 ):                      # -> torch.device
-    "The torch device named; `auto` is cuda, else mps, else cpu. `VCCError` if it is not on this machine."
+    "The torch device named; `auto`: cuda, else mps, else cpu. `VCCError` if this machine has none."
     import torch
-    has = {'cpu': True, 'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available()}
-    if device == 'auto': device = next(d for d in ('cuda', 'mps', 'cpu') if has[d])
-    kind = pick(str(device).split(':')[0], has, 'device')
-    if not has[kind]:
-        raise VCCError(f"device {device!r} is not available on this machine (torch {torch.__version__}); use device='cpu' or 'auto'")
+    mps = torch.backends.mps.is_available()
+    available = dict(cpu=True, cuda=torch.cuda.is_available(), mps=mps)
+    if device == 'auto':
+        device = next(name for name in ('cuda', 'mps', 'cpu') if available[name])
+    kind = pick(str(device).split(':')[0], available, 'device')
+    if not available[kind]:
+        raise VCCError(f'device {device!r} is not available on this machine '
+                       f"(torch {torch.__version__}); use device='cpu' or 'auto'")
     return torch.device(device)
 
 # %% ../nbs/00_core.ipynb #d5f67376
@@ -82,17 +88,21 @@ def machine() -> str:
     import torch
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), cpu)
-    ram = ''
+        models = (line for line in open('/proc/cpuinfo') if line.startswith('model name'))
+        cpu = next((line.split(':')[1].strip() for line in models), cpu)
+    memory = ''
     with contextlib.suppress(ValueError, OSError, AttributeError):
-        ram = f", {os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')/2**30:.0f} GiB"
+        memory = f", {os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')/2**30:.0f} GiB"
     gpu = f', {torch.cuda.get_device_name()}' if torch.cuda.is_available() else ''
-    return f'{cpu}, {os.cpu_count()} cores{ram}{gpu}; Python {platform.python_version()}, torch {torch.__version__}'
+    versions = f'Python {platform.python_version()}, torch {torch.__version__}'
+    return f'{cpu}, {os.cpu_count()} cores{memory}{gpu}; {versions}'
 
 def peak_memory_gb() -> float:
-    "The most memory (resident set, GiB) this process has held so far; NaN where the system does not say."
-    with contextlib.suppress(OSError, StopIteration):       # Linux; getrusage there counts what a parent held before the process was its own
-        return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('VmHWM'))/2**20
+    "The most memory (resident set, GiB) this process has held; NaN where the system does not say."
+    # Linux; getrusage there counts what a parent held before the process was its own
+    with contextlib.suppress(OSError, StopIteration):
+        peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))
+        return int(peak.split()[1])/2**20
     try: import resource
     except ImportError: return float('nan')
     unit = 1 if platform.system() == 'Darwin' else 1024     # macOS counts bytes, others kibibytes
@@ -103,32 +113,15 @@ def peak_memory_gb() -> float:
 def atomic_path(
     path,       # where the file shall stand; missing folders are made
 ):              # yields the path to write to: beside it, same suffix
-    "Write beside, rename into place: inside `with`, write to the path yielded; on an error nothing changes."
+    "Write beside, rename into place: write to the path yielded; on an error nothing changes."
     path = Path(path)
     try: path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise VCCError(f'cannot make the folder {str(path.parent)!r} ({e.strerror}); choose another place') from None
+    except OSError as e:
+        raise VCCError(f'cannot make the folder {str(path.parent)!r} ({e.strerror}); '
+                       'choose another place') from None
     beside = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
     try:
         yield beside
         with open(beside, 'rb+') as f: os.fsync(f.fileno())
         os.replace(beside, path)
     finally: beside.unlink(missing_ok=True)
-
-# %% ../nbs/00_core.ipynb #86cd33f2
-def write_rows(
-    file,           # open h5py.File or group
-    name:str,       # where the matrix shall stand ('X', 'layers/counts'); what is there is replaced
-    blocks,         # scipy CSR blocks of rows, from top to bottom, at least one; the first says what kind of number
-):
-    "Write CSR blocks as one CSR matrix of an h5ad file; one block in memory."
-    import numpy as np
-    if name in file: del file[name]
-    group, ends = file.create_group(name), [np.zeros(1, np.int64)]
-    for b in blocks:
-        if len(ends) == 1:
-            for k in ('data', 'indices'): group.create_dataset(k, (0,), getattr(b, k).dtype, maxshape=(None,), chunks=(1 << 18,))
-        ends.append(ends[-1][-1] + b.indptr[1:].astype(np.int64))
-        for k in ('data', 'indices'): group[k].resize((ends[-1][-1],)); group[k][ends[-2][-1]:] = getattr(b, k)
-    ends = np.concatenate(ends)
-    group['indptr'] = ends.astype(np.int32) if ends[-1] < 2**31 else ends       # as narrow as scipy would have it
-    group.attrs.update({'encoding-type': 'csr_matrix', 'encoding-version': '0.1.0', 'shape': np.array([len(ends) - 1, b.shape[1]])})

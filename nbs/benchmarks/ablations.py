@@ -16,13 +16,19 @@ from vcc_nb.run.ablate import ablate, ablations
 from vcc_nb.core import TARGET, atomic_path, machine
 from vcc_nb.training.curriculum import ProgressiveGeneTraining, train_in_phases
 from vcc_nb.data.embedded import replogle_up_ranks, vcc2025_targets
-from vcc_nb.effects.ridge import Blend, KernelRidge, NearestGenes, SharedResponse, out_of_fold
-from vcc_nb.effects.base import NetworkEffects, TrainingMean, read_effects, training_part
-from vcc_nb.genes.likeness import gene_kernel
-from vcc_nb.genes.selection import BiologicalGeneSelector, Evidence, GeneSelection
-from vcc_nb.genes.sets import gene_features, gene_sets
+from vcc_nb.effects.blend import Blend
+from vcc_nb.effects.held_out import out_of_fold
+from vcc_nb.effects.ridge import KernelRidge, NearestGenes, SharedResponse
+from vcc_nb.effects.base import TrainingMean, training_part
+from vcc_nb.effects.network import NetworkEffects
+from vcc_nb.effects.tables import read_effects
+from vcc_nb.genes.likeness import gene_kernel, gene_features
+from vcc_nb.genes.evidence import Evidence
+from vcc_nb.genes.selection import BiologicalGeneSelector, GeneSelection
+from vcc_nb.genes.sets import gene_sets
 from vcc_nb.genes.network import gene_network
-from vcc_nb.run.pipeline import ScaledTrainingPipeline, create_training_config
+from vcc_nb.run.pipeline import ScaledTrainingPipeline
+from vcc_nb.run.settings import create_training_config
 from vcc_nb.simulation.cells import simulate_screen
 from vcc_nb.data.splits import Split
 from effects import folds_of, overlap

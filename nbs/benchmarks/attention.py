@@ -52,7 +52,7 @@ def training_step(o):
     "A function that takes one training step of a whole model, without dropout, which would only slow all of them alike."
     import torch
     from vcc_nb.model import attention as a
-    from vcc_nb.training.memory import autocast
+    from vcc_nb.training.precision import autocast
     from vcc_nb.model.state_model import create_memory_efficient_model
     a.attention_kinds[o['method']] = attention_of(o['method'])
     model = create_memory_efficient_model(o['genes'], o['dim'], o['heads'], o['method'], n_layers=o['layers'], dropout=0.,

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from vcc_nb.core import TARGET, atomic_path, machine, np_rng
 from vcc_nb.training.curriculum import ProgressiveGeneTraining, phase_genes, train_in_phases
-from vcc_nb.effects.base import NetworkEffects, NoChange, TrainingMean, make_effects
-from vcc_nb.challenge.scores_2025 import score_effects, score_methods
+from vcc_nb.effects.base import NoChange, TrainingMean, make_effects
+from vcc_nb.effects.network import NetworkEffects
+from vcc_nb.challenge.compare import score_methods
+from vcc_nb.challenge.scores_2025 import score_effects
 from vcc_nb.genes.selection import BiologicalGeneSelector
-from vcc_nb.genes.sets import gene_features
+from vcc_nb.genes.likeness import gene_features
 from vcc_nb.genes.network import gene_network
 from vcc_nb.data.screen import open_screen
 from vcc_nb.data.splits import make_split
 from vcc_nb.model.losses import mean_squared
-from vcc_nb.training.loop import predicted_change, validation_batch
+from vcc_nb.training.gradients import predicted_change
+from vcc_nb.training.loop import validation_batch
 
 settings = dict(papalexi=dict(genes=200, epochs=48, per_target=16), simulated=dict(genes=1000, epochs=48, per_target=6),
     miniature=dict(genes=100, epochs=4, per_target=4), rates=dict(learning_rates=(5e-4, 5e-3)))

@@ -73,7 +73,7 @@ def official(o):
     import anndata as ad
     from vcc_nb.data.embedded import papalexi
     from vcc_nb.effects.base import make_effects
-    from vcc_nb.challenge.scores_2025 import score_methods
+    from vcc_nb.challenge.compare import score_methods
     from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
     methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control),

@@ -10,7 +10,7 @@ from pathlib import Path
 def simulated(folder, targets, genes, cells, controls, seed=0):
     "Write the measured cells and cells predicted for them (the true effects of other cells of the same targets, half as large)."
     from vcc_nb.data.embedded import vcc2025_targets
-    from vcc_nb.challenge.scores_2025 import real_cells
+    from vcc_nb.challenge.scorers import real_cells
     from vcc_nb.challenge.cells import generate_cells
     from vcc_nb.data.screen import open_screen
     from vcc_nb.simulation.cells import simulate_screen

@@ -10,8 +10,9 @@ from vcc_nb.core import atomic_path, machine, peak_memory_gb
 
 def whole(o, d):
     "Run it; what it cost and scored."
-    from vcc_nb.run.pipeline import ScaledTrainingPipeline, create_training_config
-    from vcc_nb.challenge.scores_2025 import score_table
+    from vcc_nb.run.pipeline import ScaledTrainingPipeline
+    from vcc_nb.run.settings import create_training_config
+    from vcc_nb.challenge.compare import score_table
     start = time.perf_counter()
     p = ScaledTrainingPipeline(create_training_config('progressive', target_genes=o.target_genes, data=f'{d}/screen.h5ad', epochs=o.epochs,
         per_target=8, batch_size=32, learning_rate=2e-3, embed_dim=64, memory_gb=4, device='cpu', output_dir=f'{d}/run'), progress=False)

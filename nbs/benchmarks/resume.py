@@ -12,7 +12,8 @@ import argparse, hashlib, json, multiprocessing, signal, tempfile, time
 from pathlib import Path
 import numpy as np, torch
 from vcc_nb.core import machine
-from vcc_nb.run.pipeline import ScaledTrainingPipeline, create_training_config
+from vcc_nb.run.pipeline import ScaledTrainingPipeline
+from vcc_nb.run.settings import create_training_config
 
 settings = dict(strategy='progressive', data='papalexi', target_genes=100, epochs=24, batch_size=64, learning_rate=2e-3, embed_dim=16,
     n_layers=1, device='cpu')

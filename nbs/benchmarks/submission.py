@@ -14,16 +14,16 @@ def prepare(season, targets, controls, depth, folder):
     "A simulated screen with the control cells and true effects of a season, on its own number of genes."
     import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
     from vcc_nb.data.embedded import vcc2025_genes, vcc2025_targets
-    from vcc_nb.challenge.rules import rules
+    from vcc_nb.challenge.seasons import seasons
     from vcc_nb.challenge.write import expand_effects
-    names = [*rules['2025'].targets, *vcc2025_targets().target_gene[:100]]; names += [g for g in vcc2025_genes()[::100] if g not in names]
+    names = [*seasons['2025'].targets, *vcc2025_targets().target_gene[:100]]; names += [g for g in vcc2025_genes()[::100] if g not in names]
     names, kinds = names[:targets], list(contexts.values()) if season == '2026' else ['iPSC']
     from vcc_nb.simulation.cells import simulate_screen
     adata, truth = simulate_screen(n_cells=len(kinds)*(controls + 10*targets), targets=names, contexts=kinds, cells_per_target=10,
         depth=depth, seed=0)
     effects = ad.AnnData(truth.layers['delta'], obs=truth.obs[['target_gene', 'context']].astype(str), var=truth.var[[]])
     back = {v: k for k, v in contexts.items()}; adata = adata[adata.obs.target_gene == 'non-targeting'].copy()
-    more = [f'SIMULATED{i}' for i in range(rules[season].n_genes - adata.n_vars)]
+    more = [f'SIMULATED{i}' for i in range(seasons[season].n_genes - adata.n_vars)]
     adata = ad.AnnData(sp.hstack([adata.X, sp.csr_matrix((adata.n_obs, len(more)), dtype='float32')], format='csr'),
         obs=adata.obs[['target_gene', 'context']].astype(str), var=pd.DataFrame(index=[*adata.var_names, *more]))
     for a in (adata, effects): a.obs['context'] = a.obs.context.map(back); a.obs_names = [f'row{i}' for i in range(a.n_obs)]
@@ -34,7 +34,7 @@ def measure(season, cells, folder):
     import anndata as ad
     from vcc_nb.core import peak_memory_gb
     from vcc_nb.data.screen import open_screen
-    from vcc_nb.challenge.rules import complete_season
+    from vcc_nb.challenge.seasons import complete_season
     from vcc_nb.challenge.write import make_submission, submission_estimate
     screen, effects = open_screen(f'{folder}/controls.h5ad', backed=True, min_cells=1,
         context_key='context' if season == '2026' else False), ad.read_h5ad(f'{folder}/effects.h5ad')

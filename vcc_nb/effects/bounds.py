@@ -11,40 +11,55 @@ __all__ = ['conformal_quantile', 'Conformal']
 from copy import copy
 import anndata as ad, numpy as np
 from ..core import TARGET, VCCError
-from .ridge import out_of_fold
-from .base import EffectModel
 from ..data.splits import Split
+from .base import EffectModel
+from .held_out import out_of_fold
 
 # %% ../../nbs/5_effects/55_bounds.ipynb #08eaed84
 def conformal_quantile(
     errors,             # (n,) errors of targets not seen
     coverage:float,     # chance that the error of a new one stays at or below, between 0 and 1
 ) -> float:
-    "The bound with that chance (split conformal prediction: Vovk et al. 2005; Lei et al. 2018). `VCCError` if there are too few errors."
-    errors = np.sort(np.asarray(errors, float)); n = len(errors)
-    if not 0 < coverage < 1: raise VCCError(f'coverage={coverage} is a chance between 0 and 1, such as 0.9')
-    if (k := int(np.ceil((n + 1)*coverage - 1e-9))) > n:
-        raise VCCError(f'{n} training targets cannot support a coverage of {coverage:g}; ask for {n/(n + 1):.3f} or less')
-    return float(errors[k - 1])
+    """The bound with that chance (split conformal prediction, Vovk et al. 2005, Lei et al. 2018).
+
+    `VCCError` if there are too few errors."""
+    errors = np.sort(np.asarray(errors, float))
+    n = len(errors)
+    if not 0 < coverage < 1:
+        raise VCCError(f'coverage={coverage} is a chance between 0 and 1, such as 0.9')
+    rank = int(np.ceil((n + 1)*coverage - 1e-9))
+    if rank > n:
+        raise VCCError(f'{n} training targets cannot support a coverage of {coverage:g}; '
+            f'ask for {n/(n + 1):.3f} or less')
+    return float(errors[rank - 1])
 
 # %% ../../nbs/5_effects/55_bounds.ipynb #2093f2a7
 class Conformal(EffectModel):
     "A method whose predictions come with bounds that hold with a stated chance."
-    def __init__(self, model, coverage:float=.9, folds:int=10, seed:int=0):
-        self.model, self.coverage, self.folds, self.seed, self.name = model, coverage, folds, seed, model.name
+    def __init__(self,
+        model,              # any effect model
+        coverage:float=.9,  # the chance
+        folds:int=10,       # in which the training targets are predicted unseen
+        seed:int=0,         # which folds
+    ):
+        self.model, self.name, self.coverage = model, model.name, coverage
+        self.folds, self.seed = folds, seed
 
-    def learn(self, seen):
-        self.fitted = copy(self.model).fit(seen, Split(seen.obs[TARGET], [], []))
-        change, spread = out_of_fold(self.model, seen, folds=self.folds, seed=self.seed)
-        error, spread = np.abs(np.asarray(seen.X) - change), _positive(spread, seen.shape)
+    def learn(self, train):
+        self.fitted = copy(self.model).fit(train, Split(train.obs[TARGET], [], []))
+        change, spread = out_of_fold(self.model, train, folds=self.folds, seed=self.seed)
+        error, spread = np.abs(np.asarray(train.X) - change), _positive(spread, train.shape)
+        share_of_genes = np.quantile(error/spread, self.coverage, axis=1, method='inverted_cdf')
         self.mae = conformal_quantile(error.mean(1)/spread.mean(1), self.coverage)
-        self.gene = conformal_quantile(np.quantile(error/spread, self.coverage, axis=1, method='inverted_cdf'), self.coverage)
+        self.gene = conformal_quantile(share_of_genes, self.coverage)
 
     def predict(self, targets, context=None) -> ad.AnnData:
         "Effects with obs['mae_bound'] and layers['low'], layers['high']."
-        out = self.fitted.predict(targets, context); spread = _positive(out.layers.get('spread'), out.shape)
+        out = self.fitted.predict(targets, context)
+        spread = _positive(out.layers.get('spread'), out.shape)
         out.obs['mae_bound'] = self.mae*spread.mean(1)
-        out.layers['low'], out.layers['high'] = out.X - (self.gene*spread).astype(np.float32), out.X + (self.gene*spread).astype(np.float32)
+        reach = (self.gene*spread).astype(np.float32)
+        out.layers['low'], out.layers['high'] = out.X - reach, out.X + reach
         out.uns['coverage'] = self.coverage
         return out
 

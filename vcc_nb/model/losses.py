@@ -11,7 +11,8 @@ __all__ = ['losses', 'mean_squared', 'huber', 'weighted', 'example_noise', 'meas
 # %% ../../nbs/3_model/33_losses.ipynb #bafbc187
 import numpy as np, torch, torch.nn.functional as F
 from ..core import VCCError, pick
-from ..data.screen import Screen, effects_of
+from ..data.bulks import effects_of
+from ..data.screen import Screen
 from ..data.splits import Split
 
 # %% ../../nbs/3_model/33_losses.ipynb #6419c3b8
