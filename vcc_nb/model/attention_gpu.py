@@ -20,16 +20,21 @@ def transposed(
     indices,    # (edges,) the genes that it reads
 ) -> tuple:     # (G + 1,) where the readers of each gene begin; (edges,) its readers, in order
     "Who reads each gene, from whom each gene reads (CSR, int32)."
-    rows = torch.repeat_interleave(torch.arange(len(indptr) - 1, device=indptr.device), indptr.diff().long(), output_size=len(indices))
+    gene_G = torch.arange(len(indptr) - 1, device=indptr.device)
+    rows = torch.repeat_interleave(gene_G, indptr.diff().long(), output_size=len(indices))
     read, order = indices.sort(stable=True)
-    return torch.searchsorted(read, torch.arange(len(indptr), device=indptr.device), out_int32=True), rows[order].int()
+    genes = torch.arange(len(indptr), device=indptr.device)
+    starts = torch.searchsorted(read, genes, out_int32=True)
+    return starts, rows[order].int()
 
 def readers(graph):
     "`transposed` of a graph that has `indptr` and `indices` (int32), kept with it."
-    kept = graph.__dict__.get('_readers')
-    if kept is None or kept[0] is not graph.indices or kept[1] != graph.indices._version:
-        kept = graph.__dict__['_readers'] = graph.indices, graph.indices._version, *transposed(graph.indptr, graph.indices)
-    return kept[2:]
+    indices, version = graph.indices, graph.indices._version
+    cached = graph.__dict__.get('_readers')
+    if cached is None or cached[0] is not indices or cached[1] != version:
+        cached = indices, version, *transposed(graph.indptr, indices)
+        graph.__dict__['_readers'] = cached
+    return cached[2:]
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #687cf555
 if find_spec('triton'):
@@ -38,31 +43,40 @@ if find_spec('triton'):
 else: triton = constexpr = None
 _kernel = triton.jit if triton else lambda f: f      # without triton the kernels are never called
 
-# %% ../../nbs/3_model/31_attention_gpu.ipynb #4467b616
 @_kernel
-def _keys(at, end, indices, absent, target, known, BLOCK: constexpr):
-    "A row's keys from place `at` on: their genes, which of them may be read, and whether the perturbed gene was met so far."
-    place = at + tl.arange(0, BLOCK)
-    j_E = tl.load(indices + place, mask=place < end, other=-2)
-    known |= tl.max((j_E == target).to(tl.int32), 0)
-    may_E = (place < end) | ((place == end) & (target >= 0) & (known == 0))
-    j_E = tl.where(place < end, j_E, target)
-    return j_E, may_E & (tl.load(absent + j_E, mask=may_E, other=1) == 0), known
+def _whose(n, H):
+    "The number of this program, and which of `n` rows, which head and which example it serves."
+    i = tl.program_id(0).to(tl.int64)
+    return i, i % n, i//n % H, i//n//H
 
 @_kernel
-def _one(x, g, step, D: constexpr, D_BLOCK: constexpr, WIDE: constexpr):
+def _keys(first, end, indices, absent, target, met, BLOCK: constexpr):
+    "A row's keys from place `first` on: genes, which may be read, whether the perturbed one was met."
+    place_E = first + tl.arange(0, BLOCK)
+    is_neighbour_E = place_E < end
+    j_E = tl.load(indices + place_E, mask=is_neighbour_E, other=-2)
+    met |= tl.max((j_E == target).to(tl.int32), 0)
+    may_E = is_neighbour_E | ((place_E == end) & (target >= 0) & (met == 0))
+    j_E = tl.where(is_neighbour_E, j_E, target)
+    is_present_E = tl.load(absent + j_E, mask=may_E, other=1) == 0
+    return j_E, may_E & is_present_E, met
+
+# %% ../../nbs/3_model/31_attention_gpu.ipynb #4467b616
+@_kernel
+def _row(x, g, step, D: constexpr, D_BLOCK: constexpr, WIDE: constexpr):
     "Row `g` of a matrix whose rows are `step` apart, widened."
-    d = tl.arange(0, D_BLOCK)
+    d = tl.arange(0, D_BLOCK)                           # a power of 2: what is beyond D reads as 0
     return tl.load(x + g.to(tl.int64)*step + d, mask=d < D, other=0).to(WIDE)
 
 @_kernel
-def _many(x, j_E, may_E, step, D: constexpr, D_BLOCK: constexpr, WIDE: constexpr):
+def _rows(x, j_E, may_E, step, D: constexpr, D_BLOCK: constexpr, WIDE: constexpr):
     "Rows `j_E` of a matrix whose rows are `step` apart, widened; zeros where they may not be read."
     d = tl.arange(0, D_BLOCK)
-    return tl.load(x + j_E.to(tl.int64)[:, None]*step + d[None, :], mask=may_E[:, None] & (d < D)[None, :], other=0).to(WIDE)
+    place_ED = j_E.to(tl.int64)[:, None]*step + d[None, :]
+    return tl.load(x + place_ED, mask=may_E[:, None] & (d < D)[None, :], other=0).to(WIDE)
 
 @_kernel
-def _put(x, g, step, row_D, D: constexpr, D_BLOCK: constexpr):
+def _write_row(x, g, step, row_D, D: constexpr, D_BLOCK: constexpr):
     "Write row `g` of a matrix whose rows are `step` apart."
     d = tl.arange(0, D_BLOCK)
     tl.store(x + g.to(tl.int64)*step + d, row_D, mask=d < D)
@@ -71,97 +85,157 @@ def _put(x, g, step, row_D, D: constexpr, D_BLOCK: constexpr):
 @_kernel
 def _forward(q, k, v, out, logsum, indptr, indices, absent, target, H, G, XB, XH, XG, YB, YH, YG,
              D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr):
-    "One row: its weighted mean of values to `out`, the logarithm of its sum to `logsum` (infinity where it reads nobody)."
-    i = tl.program_id(0).to(tl.int64); g, h, b = i % G, i//G % H, i//G//H
-    x, y, absent, t = b*XB + h*XH, b*YB + h*YH, absent + b*G, tl.load(target + b)
-    q_D, known, end = _one(q + x, g, XG, D, D_BLOCK, WIDE)*SCALE, 0, tl.load(indptr + g + 1)
-    top, total, sum_D = tl.full([], -3e38, WIDE), tl.full([], 0, WIDE), tl.zeros([D_BLOCK], WIDE)
-    for at in range(tl.load(indptr + g), end + 1, BLOCK):
-        j_E, may_E, known = _keys(at, end, indices, absent, t, known, BLOCK)
-        s_E = tl.where(may_E, tl.sum(_many(k + x, j_E, may_E, XG, D, D_BLOCK, WIDE)*q_D[None, :], 1), float('-inf'))
-        higher = tl.maximum(top, tl.max(s_E, 0)); p_E, fade = tl.exp(s_E - higher), tl.exp(top - higher)
-        total = total*fade + tl.sum(p_E, 0); top = higher
-        sum_D = sum_D*fade + tl.sum(p_E[:, None]*_many(v + x, j_E, may_E, XG, D, D_BLOCK, WIDE), 0)
-    some = tl.where(total == 0, 1, total)
-    _put(out + y, g, YG, sum_D/some, D, D_BLOCK)
-    tl.store(logsum + i, tl.where(total == 0, float('inf'), top + tl.log(some)))
+    "One row: its mean of values to `out`, the log of its sum to `logsum` (infinity: it reads nobody)."
+    i, g, h, b = _whose(G, H)
+    x = b*XB + h*XH                                     # where this head begins in q, k and v
+    y = b*YB + h*YH                                     # and in the output
+    absent_G = absent + b*G
+    t = tl.load(target + b)
+    end = tl.load(indptr + g + 1)
+    q_D = _row(q + x, g, XG, D, D_BLOCK, WIDE)*SCALE
+    top = tl.full([], -3e38, WIDE)                      # highest score
+    total = tl.full([], 0, WIDE)                        # sum of exp(score - top)
+    sum_D = tl.zeros([D_BLOCK], WIDE)                   # and of the values with these weights
+    met = 0
+    for first in range(tl.load(indptr + g), end + 1, BLOCK):
+        j_E, may_E, met = _keys(first, end, indices, absent_G, t, met, BLOCK)
+        k_ED = _rows(k + x, j_E, may_E, XG, D, D_BLOCK, WIDE)
+        s_E = tl.where(may_E, tl.sum(k_ED*q_D[None, :], 1), float('-inf'))
+        higher = tl.maximum(top, tl.max(s_E, 0))
+        p_E = tl.exp(s_E - higher)
+        fade = tl.exp(top - higher)
+        total = total*fade + tl.sum(p_E, 0)
+        top = higher
+        v_ED = _rows(v + x, j_E, may_E, XG, D, D_BLOCK, WIDE)
+        sum_D = sum_D*fade + tl.sum(p_E[:, None]*v_ED, 0)
+    divisor = tl.where(total == 0, 1, total)
+    _write_row(out + y, g, YG, sum_D/divisor, D, D_BLOCK)
+    tl.store(logsum + i, tl.where(total == 0, float('inf'), top + tl.log(divisor)))
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #daafc72f
 @_kernel
-def _backward_q(q, k, v, out, d_out, logsum, mean, d_q, indptr, indices, absent, target, H, G, XB, XH, XG, YB, YH, YG,
+def _backward_q(q, k, v, out, d_out, logsum, mean, d_q, indptr, indices, absent, target,
+                H, G, XB, XH, XG, YB, YH, YG,
                 D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr):
-    "One row: the gradient of its query to `d_q`, and the product of its output and its gradient to `mean`."
-    i = tl.program_id(0).to(tl.int64); g, h, b = i % G, i//G % H, i//G//H
-    x, y, absent, t = b*XB + h*XH, b*YB + h*YH, absent + b*G, tl.load(target + b)
-    q_D, known, end = _one(q + x, g, XG, D, D_BLOCK, WIDE)*SCALE, 0, tl.load(indptr + g + 1)
-    a_D, L, grad_D = _one(d_out + y, g, YG, D, D_BLOCK, WIDE), tl.load(logsum + i), tl.zeros([D_BLOCK], WIDE)
-    mean_g = tl.sum(a_D*_one(out + y, g, YG, D, D_BLOCK, WIDE), 0)
-    for at in range(tl.load(indptr + g), end + 1, BLOCK):
-        j_E, may_E, known = _keys(at, end, indices, absent, t, known, BLOCK)
-        k_ED = _many(k + x, j_E, may_E, XG, D, D_BLOCK, WIDE)
+    "One row: the gradient of its query to `d_q`, its output times its gradient to `mean`."
+    i, g, h, b = _whose(G, H)
+    x = b*XB + h*XH
+    y = b*YB + h*YH
+    absent_G = absent + b*G
+    t = tl.load(target + b)
+    end = tl.load(indptr + g + 1)
+    L = tl.load(logsum + i)
+    q_D = _row(q + x, g, XG, D, D_BLOCK, WIDE)*SCALE
+    a_D = _row(d_out + y, g, YG, D, D_BLOCK, WIDE)
+    o_D = _row(out + y, g, YG, D, D_BLOCK, WIDE)
+    mean_g = tl.sum(a_D*o_D, 0)
+    grad_D = tl.zeros([D_BLOCK], WIDE)
+    met = 0
+    for first in range(tl.load(indptr + g), end + 1, BLOCK):
+        j_E, may_E, met = _keys(first, end, indices, absent_G, t, met, BLOCK)
+        k_ED = _rows(k + x, j_E, may_E, XG, D, D_BLOCK, WIDE)
         p_E = tl.where(may_E, tl.exp(tl.sum(k_ED*q_D[None, :], 1) - L), 0)
-        gain_E = tl.sum(_many(v + x, j_E, may_E, XG, D, D_BLOCK, WIDE)*a_D[None, :], 1)
-        grad_D += tl.sum((p_E*(gain_E - mean_g))[:, None]*k_ED, 0)
-    _put(d_q + y, g, YG, grad_D*SCALE, D, D_BLOCK)
+        v_ED = _rows(v + x, j_E, may_E, XG, D, D_BLOCK, WIDE)
+        gain_E = tl.sum(v_ED*a_D[None, :], 1)
+        delta_E = p_E*(gain_E - mean_g)
+        grad_D += tl.sum(delta_E[:, None]*k_ED, 0)
+    _write_row(d_q + y, g, YG, grad_D*SCALE, D, D_BLOCK)
     tl.store(mean + i, mean_g)
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #14291c43
 @_kernel
-def _sums(first, end, listed, q, d_out, logsum, mean, k_D, v_D, XG, YG, D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr,
-    WIDE: constexpr):
-    "Gradients of a key and a value, from the readers at places `first` to `end` of `listed` (None: of all genes)."
-    dk_D, dv_D = tl.zeros([D_BLOCK], WIDE), tl.zeros([D_BLOCK], WIDE)
-    for at in range(first, end, BLOCK):
-        g_E = at + tl.arange(0, BLOCK); may_E = g_E < end
+def _sums(first, end, listed, q, d_out, logsum, mean, k_D, v_D, XG, YG,
+          D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr):
+    "Gradients of a key and a value, from readers `first` to `end` of `listed` (None: of all genes)."
+    dk_D = tl.zeros([D_BLOCK], WIDE)
+    dv_D = tl.zeros([D_BLOCK], WIDE)
+    for place in range(first, end, BLOCK):
+        g_E = place + tl.arange(0, BLOCK)
+        may_E = g_E < end
         if listed is not None: g_E = tl.load(listed + g_E, mask=may_E, other=0)
-        q_ED, a_ED = _many(q, g_E, may_E, XG, D, D_BLOCK, WIDE), _many(d_out, g_E, may_E, YG, D, D_BLOCK, WIDE)
-        p_E = tl.exp(tl.sum(q_ED*k_D[None, :], 1) - tl.load(logsum + g_E, mask=may_E, other=float('inf')))
-        delta_E = p_E*(tl.sum(a_ED*v_D[None, :], 1) - tl.load(mean + g_E, mask=may_E, other=0))
-        dk_D += tl.sum(delta_E[:, None]*q_ED, 0); dv_D += tl.sum(p_E[:, None]*a_ED, 0)
+        q_ED = _rows(q, g_E, may_E, XG, D, D_BLOCK, WIDE)
+        a_ED = _rows(d_out, g_E, may_E, YG, D, D_BLOCK, WIDE)
+        L_E = tl.load(logsum + g_E, mask=may_E, other=float('inf'))
+        mean_E = tl.load(mean + g_E, mask=may_E, other=0)
+        p_E = tl.exp(tl.sum(q_ED*k_D[None, :], 1) - L_E)
+        delta_E = p_E*(tl.sum(a_ED*v_D[None, :], 1) - mean_E)
+        dk_D += tl.sum(delta_E[:, None]*q_ED, 0)
+        dv_D += tl.sum(p_E[:, None]*a_ED, 0)
     return dk_D, dv_D
 
+# %% ../../nbs/3_model/31_attention_gpu.ipynb #e77dcfd7
+PART = 512      # readers of the perturbed gene that one program takes
+
 @_kernel
-def _backward_target(q, k, v, d_out, logsum, mean, part_k, part_v, absent, target, H, G, XB, XH, XG, YB, YH, YG,
-                     D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr, PART: constexpr):
-    "One part of the readers of the perturbed gene: what they add to the gradients of its key and value, to `part_k` and `part_v`."
-    i, parts = tl.program_id(0).to(tl.int64), tl.cdiv(G, PART); n, h, b = i//parts*G, i//parts % H, i//parts//H
-    x, y, t, first = b*XB + h*XH, b*YB + h*YH, tl.load(target + b), i % parts*PART
-    j = tl.maximum(t, 0); read = (t >= 0) & (tl.load(absent + b*G + j) == 0); end = tl.where(read, tl.minimum(first + PART, G), first)
-    k_D, v_D = _one(k + x, j, XG, D, D_BLOCK, WIDE)*SCALE, _one(v + x, j, XG, D, D_BLOCK, WIDE)
-    dk_D, dv_D = _sums(first, end, None, q + x, d_out + y, logsum + n, mean + n, k_D, v_D, XG, YG, D, D_BLOCK, BLOCK, WIDE)
-    _put(part_k, i, D, dk_D*SCALE, D, D_BLOCK)
-    _put(part_v, i, D, dv_D, D, D_BLOCK)
+def _backward_target(q, k, v, d_out, logsum, mean, part_k, part_v, absent, target,
+                     H, G, XB, XH, XG, YB, YH, YG, D: constexpr, D_BLOCK: constexpr,
+                     BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr, PART: constexpr):
+    "A part of the readers of the perturbed gene: their share of its gradients to `part_k`, `part_v`."
+    parts = tl.cdiv(G, PART)
+    i, part, h, b = _whose(parts, H)
+    x = b*XB + h*XH
+    y = b*YB + h*YH
+    n = i//parts*G              # where this head begins in `logsum` and `mean`
+    t = tl.load(target + b)
+    j = tl.maximum(t, 0)
+    is_read = (t >= 0) & (tl.load(absent + b*G + j) == 0)
+    first = part*PART
+    end = tl.where(is_read, tl.minimum(first + PART, G), first)
+    k_D = _row(k + x, j, XG, D, D_BLOCK, WIDE)*SCALE
+    v_D = _row(v + x, j, XG, D, D_BLOCK, WIDE)
+    dk_D, dv_D = _sums(first, end, None, q + x, d_out + y, logsum + n, mean + n, k_D, v_D, XG, YG,
+                       D, D_BLOCK, BLOCK, WIDE)
+    _write_row(part_k, i, D, dk_D*SCALE, D, D_BLOCK)
+    _write_row(part_v, i, D, dv_D, D, D_BLOCK)
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #abf0de59
 @_kernel
-def _backward_kv(q, k, v, d_out, logsum, mean, part_k, part_v, d_k, d_v, starts, listed, absent, target, H, G, XB, XH, XG, YB, YH, YG,
-                 D: constexpr, D_BLOCK: constexpr, BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr, PART: constexpr):
-    "One column: the gradients of the key and value of the gene read to `d_k` and `d_v`. An absent gene has no readers."
-    i = tl.program_id(0).to(tl.int64); j, h, b, n = i % G, i//G % H, i//G//H, i//G*G
-    x, y, everyone, parts = b*XB + h*XH, b*YB + h*YH, tl.load(target + b) == j, tl.cdiv(G, PART)
-    first, end = tl.load(starts + j), tl.load(starts + j + 1); end = tl.where(everyone | (tl.load(absent + b*G + j) != 0), first, end)
-    k_D, v_D = _one(k + x, j, XG, D, D_BLOCK, WIDE)*SCALE, _one(v + x, j, XG, D, D_BLOCK, WIDE)
-    dk_D, dv_D = _sums(first, end, listed, q + x, d_out + y, logsum + n, mean + n, k_D, v_D, XG, YG, D, D_BLOCK, BLOCK, WIDE)
+def _backward_kv(q, k, v, d_out, logsum, mean, part_k, part_v, d_k, d_v, starts, listed,
+                 absent, target, H, G, XB, XH, XG, YB, YH, YG, D: constexpr, D_BLOCK: constexpr,
+                 BLOCK: constexpr, WIDE: constexpr, SCALE: constexpr, PART: constexpr):
+    "One column: the gradients of the gene read to `d_k` and `d_v`. An absent gene has no readers."
+    i, j, h, b = _whose(G, H)
+    x = b*XB + h*XH
+    y = b*YB + h*YH
+    n = i//G*G                  # where this head begins in `logsum` and `mean`
+    everyone = tl.load(target + b) == j     # the perturbed gene is summed already, in parts
+    first = tl.load(starts + j)
+    end = tl.load(starts + j + 1)
+    end = tl.where(everyone | (tl.load(absent + b*G + j) != 0), first, end)
+    k_D = _row(k + x, j, XG, D, D_BLOCK, WIDE)*SCALE
+    v_D = _row(v + x, j, XG, D, D_BLOCK, WIDE)
+    dk_D, dv_D = _sums(first, end, listed, q + x, d_out + y, logsum + n, mean + n, k_D, v_D, XG, YG,
+                       D, D_BLOCK, BLOCK, WIDE)
     dk_D *= SCALE
-    for at in range(0, tl.where(everyone, parts, 0), BLOCK):
-        c_E = at + tl.arange(0, BLOCK); place_E = i//G*parts + c_E
-        dk_D += tl.sum(_many(part_k, place_E, c_E < parts, D, D, D_BLOCK, WIDE), 0)
-        dv_D += tl.sum(_many(part_v, place_E, c_E < parts, D, D, D_BLOCK, WIDE), 0)
-    _put(d_k + y, j, YG, dk_D, D, D_BLOCK)
-    _put(d_v + y, j, YG, dv_D, D, D_BLOCK)
+    parts = tl.cdiv(G, PART)
+    for part in range(0, tl.where(everyone, parts, 0), BLOCK):
+        part_E = part + tl.arange(0, BLOCK)
+        place_E = i//G*parts + part_E
+        dk_D += tl.sum(_rows(part_k, place_E, part_E < parts, D, D, D_BLOCK, WIDE), 0)
+        dv_D += tl.sum(_rows(part_v, place_E, part_E < parts, D, D, D_BLOCK, WIDE), 0)
+    _write_row(d_k + y, j, YG, dk_D, D, D_BLOCK)
+    _write_row(d_v + y, j, YG, dv_D, D, D_BLOCK)
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #380bc0e9
-PART = 512      # readers of the perturbed gene that one program takes
-
-def _launch(kernel, n, q_BHGD, out_BHGD, *args, **constants):
-    "Run `kernel` `n` times for every head of every example."
+def _launch(
+    kernel,
+    n,                  # programs for every head of every example
+    q_BHGD, out_BHGD,   # whose steps in memory the kernel is told: XB to XG, YB to YG
+    *args,              # its arguments up to H
+    **constants,        # its constants besides those that follow from `q_BHGD`
+):
+    "Run a kernel on a GPU; nothing for shapes alone. Raises `VCCError` without triton."
     B, H, G, D = q_BHGD.shape
     if q_BHGD.is_meta or not q_BHGD.numel(): return
-    if triton is None: raise VCCError('sparse attention on a GPU needs triton, which is not installed here; pip install triton')
-    D_BLOCK, wide = 1 << (D - 1).bit_length(), tl.float64 if q_BHGD.dtype == torch.float64 else tl.float32
+    if triton is None:
+        raise VCCError('sparse attention on a GPU needs triton, which is not installed here; '
+            'pip install triton')
+    D_BLOCK = 1 << (D - 1).bit_length()                 # the next power of 2
+    wide = tl.float64 if q_BHGD.dtype == torch.float64 else tl.float32
+    num_warps = min(max(D_BLOCK//32, 1), 8)
     with torch.cuda.device_of(q_BHGD):
-        kernel[B*H*n,](*args, H, G, *q_BHGD.stride()[:3], *out_BHGD.stride()[:3], D=D, D_BLOCK=D_BLOCK, BLOCK=32,
-            WIDE=wide, SCALE=1/math.sqrt(D), num_warps=min(max(D_BLOCK//32, 1), 8), **constants)
+        kernel[B*H*n,](*args, H, G, *q_BHGD.stride()[:3], *out_BHGD.stride()[:3], D=D, D_BLOCK=D_BLOCK,
+            BLOCK=32, WIDE=wide, SCALE=1/math.sqrt(D), num_warps=num_warps, **constants)
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #00b43c6d
 class _SparseOnGPU(torch.autograd.Function):
@@ -169,32 +243,42 @@ class _SparseOnGPU(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, absent_BG, target_B, graph):
         B, H, G, D = q.shape
-        if not (q.stride() == k.stride() == v.stride() and q.stride(-1) == 1): q, k, v = (x.contiguous() for x in (q, k, v))
-        out, logsum_BHG = q.new_empty(B, G, H, D).transpose(1, 2), q.new_empty(B, H, G, dtype=torch.promote_types(q.dtype, torch.float32))
+        in_step = q.stride() == k.stride() == v.stride() and q.stride(-1) == 1
+        if not in_step: q, k, v = (x.contiguous() for x in (q, k, v))
+        out = q.new_empty(B, G, H, D).transpose(1, 2)
+        logsum_BHG = q.new_empty(B, H, G, dtype=torch.promote_types(q.dtype, torch.float32))
         absent_BG, target_B = absent_BG.contiguous().view(torch.uint8), target_B.contiguous()
-        _launch(_forward, G, q, out, q, k, v, out, logsum_BHG, graph.indptr, graph.indices, absent_BG, target_B)
-        ctx.save_for_backward(q, k, v, out, logsum_BHG, absent_BG, target_B); ctx.graph = graph
+        _launch(_forward, G, q, out,
+            q, k, v, out, logsum_BHG, graph.indptr, graph.indices, absent_BG, target_B)
+        ctx.save_for_backward(q, k, v, out, logsum_BHG, absent_BG, target_B)
+        ctx.graph = graph
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_out):
-        q, k, v, out, logsum_BHG, absent_BG, target_B = ctx.saved_tensors; graph = ctx.graph; B, H, G, D = q.shape; parts = -(-G//PART)
+        q, k, v, out, logsum_BHG, absent_BG, target_B = ctx.saved_tensors
+        B, H, G, D = q.shape
+        graph, n_parts = ctx.graph, -(-G//PART)
         if d_out.stride() != out.stride(): d_out = torch.empty_like(out).copy_(d_out)
-        d_q, d_k, d_v, mean_BHG, part_k, part_v = (*(torch.empty_like(out) for _ in 'qkv'), torch.empty_like(logsum_BHG),
-            *(logsum_BHG.new_empty(B, H, parts, D) for _ in 'kv'))
-        _launch(_backward_q, G, q, out, q, k, v, out, d_out, logsum_BHG, mean_BHG, d_q, graph.indptr, graph.indices, absent_BG, target_B)
+        d_q, d_k, d_v = (torch.empty_like(out) for _ in 'qkv')
+        mean_BHG = torch.empty_like(logsum_BHG)
+        part_k, part_v = (logsum_BHG.new_empty(B, H, n_parts, D) for _ in 'kv')
+        _launch(_backward_q, G, q, out,
+            q, k, v, out, d_out, logsum_BHG, mean_BHG, d_q, graph.indptr, graph.indices, absent_BG, target_B)
         shared = q, k, v, d_out, logsum_BHG, mean_BHG, part_k, part_v
-        _launch(_backward_target, parts, q, out, *shared, absent_BG, target_B, PART=PART)
-        _launch(_backward_kv, G, q, out, *shared, d_k, d_v, *readers(graph), absent_BG, target_B, PART=PART)
+        _launch(_backward_target, n_parts, q, out,
+            *shared, absent_BG, target_B, PART=PART)
+        _launch(_backward_kv, G, q, out,
+            *shared, d_k, d_v, *readers(graph), absent_BG, target_B, PART=PART)
         return d_q, d_k, d_v, None, None, None
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #b7fc34d9
 def sparse_attention_triton(
-    q_BHGD, k_BHGD, v_BHGD,     # queries, keys, values, of any float type; views of one product are read in place
+    q_BHGD, k_BHGD, v_BHGD,     # queries, keys, values, of any float type; views are read in place
     absent_BG,                  # True where a gene is absent and must not be read
     target_B,                   # position of the perturbed gene, -1 for none: everyone reads it
     graph,                      # `indptr` and `indices`, int32, on the same device: row reads column
 ):                              # -> B x H x G x D
-    "Every gene reads its neighbours in `graph` and the perturbed gene, exactly, on an NVIDIA GPU. Raises `VCCError` without triton."
+    "Every gene reads its neighbours and the perturbed gene, on a GPU. `VCCError` without triton."
     return _SparseOnGPU.apply(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)

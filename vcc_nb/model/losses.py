@@ -9,6 +9,7 @@ __all__ = ['losses', 'mean_squared', 'huber', 'weighted', 'example_noise', 'meas
            'make_loss']
 
 # %% ../../nbs/3_model/33_losses.ipynb #bafbc187
+from functools import partial
 import numpy as np, torch, torch.nn.functional as F
 from ..core import VCCError, pick
 from ..data.bulks import effects_of
@@ -18,8 +19,8 @@ from ..data.splits import Split
 # %% ../../nbs/3_model/33_losses.ipynb #6419c3b8
 def _pair(predicted_BG, batch):
     "Prediction and measurement, on one device, in one precision of 32 bits or more."
-    p = predicted_BG.to(torch.promote_types(predicted_BG.dtype, torch.float32))
-    return p, batch.change_BG.to(p)
+    predicted_BG = predicted_BG.to(torch.promote_types(predicted_BG.dtype, torch.float32))
+    return predicted_BG, batch.change_BG.to(predicted_BG)
 
 def mean_squared(predicted_BG, batch):
     "Mean squared error of the change (log scale squared), over genes and examples."
@@ -31,25 +32,30 @@ def huber(
     weights_G=None,     # of the genes; None: all the same
 ):                      # -> loss
     "The Huber loss: half the squared error up to `delta`, straight beyond."
-    if not delta > 0: raise VCCError(f'delta={delta} must be above 0: it is an error on the log scale')
-    if weights_G is None: return lambda predicted_BG, batch: F.huber_loss(*_pair(predicted_BG, batch), delta=delta)
-    return _weighted(lambda p, y: F.huber_loss(p, y, reduction='none', delta=delta), weights_G)
+    if not delta > 0:
+        raise VCCError(f'delta={delta} must be above 0: it is an error on the log scale')
+    if weights_G is not None:
+        return _weighted(partial(F.huber_loss, reduction='none', delta=delta), weights_G)
+    return lambda predicted_BG, batch: F.huber_loss(*_pair(predicted_BG, batch), delta=delta)
 
 def weighted(
     weights_G,          # of the genes
 ):                      # -> loss
     "Mean squared error with a weight for each gene."
-    return _weighted(lambda p, y: F.mse_loss(p, y, reduction='none'), weights_G)
+    return _weighted(partial(F.mse_loss, reduction='none'), weights_G)
 
 def _weighted(error, weights_G):
+    "The mean of `error`, the loss of each single number, with a weight for each gene."
     weights_G = torch.as_tensor(weights_G)
     def loss(predicted_BG, batch):
-        p, y = _pair(predicted_BG, batch)
-        return (error(p, y)*weights_G.to(p)).mean()
+        predicted_BG, change_BG = _pair(predicted_BG, batch)
+        return (error(predicted_BG, change_BG)*weights_G.to(predicted_BG)).mean()
     return loss
 
 # %% ../../nbs/3_model/33_losses.ipynb #4e3e756c
-def _training_bulk(screen, split, genes): return screen.pseudobulks(split.rows(screen, 'train'))[:, list(genes)]
+def _training_bulk(screen, split, genes):
+    "Pseudobulks of the training cells, at these genes."
+    return screen.pseudobulks(split.rows(screen, 'train'))[:, list(genes)]
 
 def example_noise(
     screen:Screen,
@@ -57,62 +63,99 @@ def example_noise(
     genes,              # gene symbols
     set_size:int=64,    # cells in an example
 ) -> float:
-    "Standard deviation (log scale) of the mean of `set_size` cells: root mean square over genes, from training cells."
+    "Standard deviation (log scale) of the mean of `set_size` training cells: rms over genes."
     bulk = _training_bulk(screen, split, genes)
-    return float(np.sqrt(np.average(bulk.layers['var'].mean(1), weights=bulk.obs['n_cells'])/set_size))
+    cell_variance = np.average(bulk.layers['var'].mean(1), weights=bulk.obs['n_cells'])
+    return float(np.sqrt(cell_variance/set_size))
 
 def measurable_weights(
     screen:Screen,
     split:Split,
     genes,              # gene symbols, in the model's order
 ) -> np.ndarray:        # (genes,) float32, mean 1
-    "How much of each gene's change can be measured, from training cells: signal/(signal + noise) times the share of cells with the gene."
-    bulk = _training_bulk(screen, split, genes); fx = effects_of(bulk, screen.control)
-    noise = (fx.layers['se'].astype(np.float64)**2).mean(0); signal = np.clip((np.asarray(fx.X, np.float64)**2).mean(0) - noise, 0, None)
-    w = signal/np.maximum(signal + noise, 1e-12)*np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])
-    if not w.any():
-        raise VCCError('no gene of these shows a change above its noise in the training cells, so there is nothing to weigh by; use an '
-            'unweighted loss')
-    w = np.maximum(w, .1*w.mean())
-    return (w/w.mean()).astype(np.float32)
+    "How much of each gene's change can be measured, from training cells: its signal times detection."
+    bulk = _training_bulk(screen, split, genes)
+    effects = effects_of(bulk, screen.control)
+    noise = (effects.layers['se'].astype(np.float64)**2).mean(0)
+    squared_change = (np.asarray(effects.X, np.float64)**2).mean(0)
+    signal = np.clip(squared_change - noise, 0, None)
+    detected = np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])
+    weights = signal/np.maximum(signal + noise, 1e-12)*detected
+    if not weights.any():
+        raise VCCError('no gene of these shows a change above its noise in the training cells, '
+            'so there is nothing to weigh by; use an unweighted loss')
+    weights = np.maximum(weights, .1*weights.mean())
+    return (weights/weights.mean()).astype(np.float32)
+
+# %% ../../nbs/3_model/33_losses.ipynb #f88dc8b9
+def _distances(x, y): return torch.cdist(x, y, compute_mode='donot_use_mm_for_euclid_dist')
+
+def _mean_within(x):
+    "Mean distance between different rows of x."
+    n = len(x)
+    return _distances(x, x).sum()/(n*(n - 1))
+
+def energy_distance(x, y):
+    "Energy distance between rows of x and of y (Euclidean, log scale), unbiased; 2 rows of each or more."
+    return 2*_distances(x, y).mean() - _mean_within(x) - _mean_within(y)
+
+# %% ../../nbs/3_model/33_losses.ipynb #c94a7a32
+def _contexts_of(batch, n_contexts):
+    "The number of each example's context among those the loss has controls of."
+    if batch.context_B is None and n_contexts > 1:
+        raise VCCError('the energy loss has several contexts and the batch names none; '
+            'make the batches with contexts=')
+    if batch.context_B is None: return [0]*len(batch.targets)
+    contexts = batch.context_B.tolist()
+    if n_contexts > 1: return contexts
+    return [min(context, 0) for context in contexts]    # there is one, whatever its number in the batch
+
+def _groups(batch, n_contexts):
+    "(examples, context) of each target in each context. `VCCError`: one cell, or no control mean."
+    groups = {}
+    for i, target_context in enumerate(zip(batch.targets, _contexts_of(batch, n_contexts))):
+        groups.setdefault(target_context, []).append(i)
+    for (target, context), examples in groups.items():
+        if not 0 <= context < n_contexts:
+            raise VCCError(f'the batch has a context (number {context}) of target {target!r} '
+                'that the energy loss has no controls of; name it in contexts=')
+        if len(examples) < 2:
+            raise VCCError('the energy loss needs 2 cells of a target in a batch, '
+                f'and there is 1 of {target!r}; '
+                'make the batches with set_size=1 and together=16, and in as few parts')
+    return [(examples, context) for (_, context), examples in groups.items()]
 
 # %% ../../nbs/3_model/33_losses.ipynb #0f2b1255
-def energy_distance(x, y):
-    "Energy distance between the rows of x and of y (Euclidean, log scale), without bias; 2 rows or more of each."
-    d = lambda a, b: torch.cdist(a, b, compute_mode='donot_use_mm_for_euclid_dist')
-    within = lambda a: d(a, a).sum()/(len(a)*(len(a) - 1))
-    return 2*d(x, y).mean() - within(x) - within(y)
-
 def energy(
     control_mean_CG,    # mean of the control cells of each context; (1, genes): there is one
 ):                      # -> loss
-    "Mean over the targets (in their contexts) of the energy distance between control cells with the predicted change and measured cells."
+    "Mean over targets of the energy distance between changed control cells and measured cells."
     control_mean_CG = torch.as_tensor(control_mean_CG)
     def loss(predicted_BG, batch):
-        p, y = _pair(predicted_BG, batch); mean_CG = control_mean_CG.to(p); x = batch.x_BG.to(p)
-        return torch.stack([energy_distance(x[at] + p[at], y[at] + mean_CG[c]) for at, c in _groups(batch, len(mean_CG))]).mean()
+        predicted_BG, change_BG = _pair(predicted_BG, batch)
+        mean_CG = control_mean_CG.to(predicted_BG)
+        changed_BG = batch.x_BG.to(predicted_BG) + predicted_BG
+        distances = []
+        for examples, context in _groups(batch, len(mean_CG)):
+            measured = change_BG[examples] + mean_CG[context]
+            distances.append(energy_distance(changed_BG[examples], measured))
+        return torch.stack(distances).mean()
     return loss
 
-# %% ../../nbs/3_model/33_losses.ipynb #c94a7a32
-def _groups(batch, n_contexts):
-    "(examples, context) of each target in each context. `VCCError` if there is one cell of it, or no control mean."
-    context = [0]*len(batch.targets) if batch.context_B is None else batch.context_B.tolist()
-    if batch.context_B is None and n_contexts > 1:
-        raise VCCError('the energy loss has several contexts and the batch names none; make the batches with contexts=')
-    if n_contexts == 1: context = [0 if c >= 0 else c for c in context]
-    groups = {}
-    for i, key in enumerate(zip(batch.targets, context)): groups.setdefault(key, []).append(i)
-    for (t, c), at in groups.items():
-        if not 0 <= c < n_contexts:
-            raise VCCError(f'the batch has a context (number {c}) of target {t!r} that the energy loss has no controls of; name it in '
-                f'contexts=')
-        if len(at) < 2:
-            raise VCCError(f'the energy loss needs 2 cells of a target in a batch, and there is 1 of {t!r}; make the batches with '
-                f'set_size=1 and together=16, and in as few parts')
-    return [(at, c) for (_, c), at in groups.items()]
-
-# %% ../../nbs/3_model/33_losses.ipynb #4d42ac16
+# %% ../../nbs/3_model/33_losses.ipynb #209025c1
 losses = ('mse', 'huber', 'weighted', 'weighted_huber', 'energy')
+
+def _control_means(screen, genes, contexts, set_size):
+    "(contexts, genes) in the order of their numbers; NaN for a context that the screen lacks."
+    if set_size != 1:
+        raise VCCError(f'the energy loss compares single cells, and set_size={set_size}; '
+            'make the batches with set_size=1 and together=16')
+    control_contexts = sorted(set(screen.contexts[screen.is_control]))
+    bulk = screen.pseudobulks(screen.is_control)[:, list(genes)].to_df().set_axis(control_contexts)
+    if contexts is not None and len(contexts) > 1:
+        return bulk.reindex(list(contexts)).to_numpy(np.float32)
+    screen.require_one_context()
+    return bulk.to_numpy(np.float32)
 
 def make_loss(
     name:str,           # 'mse', 'huber', 'weighted', 'weighted_huber' or 'energy'
@@ -120,26 +163,19 @@ def make_loss(
     split:Split=None,   # whose training part may be seen
     genes=None,         # gene symbols, in the model's order
     *,
-    delta:float=None,   # of 'huber' and 'weighted_huber' (log scale); None: 1.345 times the noise of an example
+    delta:float=None,   # of the Huber losses (log scale); None: 1.345 times the noise of an example
     set_size:int=64,    # cells in an example
-    contexts=None,      # contexts in the order of their numbers, as for the batches; None or one: batches name none
+    contexts=None,      # in the order of their numbers, as for the batches; None: not named
 ):                      # -> function (predicted_BG, batch) -> scalar tensor
     "A loss by its name. `VCCError` for one that does not exist, or for what it cannot work with."
     pick(name, losses, 'loss')
-    if delta is not None and 'huber' not in name: raise VCCError(f"delta is of 'huber' and 'weighted_huber', not of {name!r}; leave it out")
+    if delta is not None and 'huber' not in name:
+        raise VCCError(f"delta is of 'huber' and 'weighted_huber', not of {name!r}; leave it out")
     if name == 'mse': return mean_squared
     if screen is None or split is None or genes is None:
-        raise VCCError(f'the loss {name!r} is fitted on training cells; pass screen, split and genes')
+        raise VCCError(f'the loss {name!r} is fitted on training cells; '
+            'pass screen, split and genes')
     if name == 'energy': return energy(_control_means(screen, genes, contexts, set_size))
-    weights = measurable_weights(screen, split, genes) if 'weighted' in name else None
-    return weighted(weights) if name == 'weighted' else huber(delta or 1.345*example_noise(screen, split, genes, set_size), weights)
-
-# %% ../../nbs/3_model/33_losses.ipynb #209025c1
-def _control_means(screen, genes, contexts, set_size):
-    "(contexts, genes) in the order of their numbers; NaN for a context that the screen does not have."
-    if set_size != 1:
-        raise VCCError(f'the energy loss compares single cells, and set_size={set_size}; make the batches with set_size=1 and together=16')
-    bulk = screen.pseudobulks(screen.is_control)[:, list(genes)].to_df().set_axis(sorted(set(screen.contexts[screen.is_control])))
-    if contexts is not None and len(contexts) > 1: return bulk.reindex(list(contexts)).to_numpy(np.float32)
-    screen.require_one_context()
-    return bulk.to_numpy(np.float32)
+    weights_G = measurable_weights(screen, split, genes) if 'weighted' in name else None
+    if name == 'weighted': return weighted(weights_G)
+    return huber(delta or 1.345*example_noise(screen, split, genes, set_size), weights_G)

@@ -17,17 +17,25 @@ from ..core import VCCError, pick
 # %% ../../nbs/3_model/32_state_model.ipynb #7d40b023
 class Block(nn.Module):
     "Pre-norm transformer block over gene tokens: B x G x E -> B x G x E."
-    def __init__(self, embed_dim, n_heads, attention, dropout):
+    def __init__(self,
+        embed_dim:int,      # width of a token
+        n_heads:int,
+        attention,          # a function of `attention_kinds`
+        dropout:float,      # share of values dropped in training
+    ):
         super().__init__()
         self.n_heads, self.attention = n_heads, attention
         self.norm1, self.norm2 = nn.LayerNorm(embed_dim), nn.LayerNorm(embed_dim)
-        self.qkv, self.out = nn.Linear(embed_dim, 3*embed_dim, bias=False), nn.Linear(embed_dim, embed_dim, bias=False)
-        self.up, self.down = nn.Linear(embed_dim, 2*embed_dim), nn.Linear(2*embed_dim, embed_dim, bias=False)
+        self.qkv = nn.Linear(embed_dim, 3*embed_dim, bias=False)
+        self.out = nn.Linear(embed_dim, embed_dim, bias=False)
+        self.up = nn.Linear(embed_dim, 2*embed_dim)
+        self.down = nn.Linear(2*embed_dim, embed_dim, bias=False)
         self.drop = nn.Dropout(dropout)
 
     def heads(self, h_BGE):
-        "Queries, keys and values, each B x H x G x D."
-        return self.qkv(self.norm1(h_BGE)).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        "Queries, keys and values, each B x H x G x D: views of one product."
+        qkv_BG3HD = self.qkv(self.norm1(h_BGE)).unflatten(-1, (3, self.n_heads, -1))
+        return qkv_BG3HD.permute(2, 0, 3, 1, 4).unbind(0)
 
     def add(self, h_BGE, layer, x):
         "h + layer(x)"
@@ -35,101 +43,146 @@ class Block(nn.Module):
         return torch.addmm(h_BGE.flatten(0, 1), x.flatten(0, 1), layer.weight.T).view_as(h_BGE)
 
     def forward(self, h_BGE, absent_BG=None, target_B=None, graph=None):
-        h_BGE = self.add(h_BGE, self.out, self.attention(*self.heads(h_BGE), absent_BG, target_B, graph).transpose(1, 2).flatten(2))
+        read_BHGD = self.attention(*self.heads(h_BGE), absent_BG, target_B, graph)
+        h_BGE = self.add(h_BGE, self.out, read_BHGD.transpose(1, 2).flatten(2))
         return self.add(h_BGE, self.down, F.gelu(self.up(self.norm2(h_BGE))))
 
-# %% ../../nbs/3_model/32_state_model.ipynb #0874598c
+# %% ../../nbs/3_model/32_state_model.ipynb #dc86e954
 def as_graph(
-    network,        # a networks.GeneNetwork, a `Graph`, or a genes x genes matrix: not zero where row reads column
+    network,        # a `GeneNetwork`, a `Graph`, or a matrix: not zero where row reads column
 ) -> Graph:
     "The network as attention wants it."
-    return network if isinstance(network, Graph) else Graph(network.edges, network.order) if hasattr(network, 'edges') else Graph(network)
+    if isinstance(network, Graph): return network
+    if hasattr(network, 'edges'): return Graph(network.edges, network.order)
+    return Graph(network)
 
+def _graph_for(attention_type, network, n_genes):
+    "The graph that a model of this kind reads by; None where every gene reads every gene."
+    if attention_type in ('full', 'linear'): return None
+    if network is None: return random_graph(n_genes)
+    graph = as_graph(network)
+    if len(graph) != n_genes:
+        raise VCCError(f'the network has {len(graph):,} genes, n_genes={n_genes:,}; '
+            'make the network for the genes of the model')
+    return graph
+
+def _check_heads(embed_dim, n_heads):
+    if embed_dim % n_heads == 0: return
+    nearest = embed_dim//n_heads*n_heads or n_heads
+    raise VCCError(f'embed_dim={embed_dim} is not a multiple of n_heads={n_heads}; '
+        f'choose embed_dim={nearest} or another number of heads')
+
+# %% ../../nbs/3_model/32_state_model.ipynb #0874598c
 class MemoryEfficientStateModel(nn.Module):
-    "Control expression and a perturbation to the change of each gene (log scale). Raises `VCCError` for sizes that do not fit together."
+    "From controls and a perturbation to the change of each gene. `VCCError`: sizes that do not fit."
     def __init__(self,
         n_genes:int=5000,               # gene tokens
         embed_dim:int=256,              # width of a token
         n_heads:int=4,                  # attention heads; divides embed_dim
         attention_type:str='sparse',    # 'sparse', 'linear', 'local' or 'full'
         *,
-        network=None,                   # who reads whom, for 'sparse' and 'local'; see `as_graph`; None: neighbours at random, places as given
+        network=None,                   # who reads whom, see `as_graph`; None: neighbours at random
         n_layers:int=2,                 # blocks
-        n_features:int=0,               # length of the prior-knowledge vector of a perturbation; 0: none
-        n_contexts:int=0,               # cell types or lines that it can tell apart by name; 0: by their expression alone
+        n_features:int=0,               # length of a perturbation's prior-knowledge vector; 0: none
+        n_contexts:int=0,               # cell types or lines told apart by name; 0: by expression
         dropout:float=0.1,              # share of values dropped in training
     ):
         super().__init__()
         attention = get_attention(attention_type)
-        if embed_dim % n_heads:
-            raise VCCError(f'embed_dim={embed_dim} is not a multiple of n_heads={n_heads}; choose '
-                f'embed_dim={embed_dim//n_heads*n_heads or n_heads} or another number of heads')
-        self.sizes = dict(n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads, attention_type=attention_type, n_layers=n_layers,
-            n_features=n_features, n_contexts=n_contexts, dropout=dropout)
-        self.graph = None if attention_type in ('full', 'linear') else as_graph(network) if network is not None else random_graph(n_genes)
-        if self.graph is not None and len(self.graph) != n_genes:
-            raise VCCError(f'the network has {len(self.graph):,} genes, n_genes={n_genes:,}; make the network for the genes of the model')
+        _check_heads(embed_dim, n_heads)
+        self.sizes = dict(n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads,
+            attention_type=attention_type, n_layers=n_layers, n_features=n_features,
+            n_contexts=n_contexts, dropout=dropout)
+        self.graph = _graph_for(attention_type, network, n_genes)
         self.gene = nn.Embedding(n_genes, embed_dim)
-        self.state = nn.Linear(2, embed_dim, bias=False)        # a token's expression, and whether it was hit
+        self.state = nn.Linear(2, embed_dim, bias=False)    # expression, and whether it was hit
         self.context = nn.Embedding(n_contexts, embed_dim) if n_contexts else None
-        self.prior = nn.Sequential(nn.Linear(n_features, embed_dim), nn.GELU(), nn.Linear(embed_dim, embed_dim)) if n_features else None
-        self.blocks = nn.ModuleList(Block(embed_dim, n_heads, attention, dropout) for _ in range(n_layers))
+        self.prior = _two_layers(n_features, embed_dim) if n_features else None
+        blocks = [Block(embed_dim, n_heads, attention, dropout) for _ in range(n_layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm, self.change = nn.LayerNorm(embed_dim), nn.Linear(embed_dim, 1)
-        nn.init.uniform_(self.state.weight.data[:, 0], -1, 1); nn.init.normal_(self.state.weight.data[:, 1])    # a hit is as loud as the gene's name
-        for p in (self.change.weight, self.change.bias): nn.init.zeros_(p)
+        self._start()
+
+    def _start(self):
+        "Draw the weights of the state; the last layer is zero."
+        for_expression, for_hit = self.state.weight.data.unbind(1)
+        nn.init.uniform_(for_expression, -1, 1)
+        nn.init.normal_(for_hit)        # as large as a gene's own row: a hit counts as much as a name
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
+
+def _two_layers(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, n_out), nn.GELU(), nn.Linear(n_out, n_out))
 
 # %% ../../nbs/3_model/32_state_model.ipynb #611347b4
 @patch
 def _in_order(self:MemoryEfficientStateModel, x_BG, target_B, absent_BG):
     "The input in the network's order."
     if self.graph is None: return x_BG, target_B, absent_BG
-    order = self.graph.order; place = order.argsort()
-    return (x_BG[:, order], target_B if target_B is None else torch.where(target_B < 0, -1, place[target_B]),
-        absent_BG if absent_BG is None else absent_BG[:, order])
+    order = self.graph.order
+    if target_B is not None: target_B = torch.where(target_B < 0, -1, order.argsort()[target_B])
+    if absent_BG is not None: absent_BG = absent_BG[:, order]
+    return x_BG[:, order], target_B, absent_BG
+
+@patch
+def _told_to_all(self:MemoryEfficientStateModel, n_examples, features_BF, context_B):
+    "(B, E) what is added to every token: the perturbed gene's vector, and the context."
+    all_BE = self.gene.weight.new_zeros(n_examples, self.sizes['embed_dim'])
+    if features_BF is not None: all_BE = all_BE + self.prior(features_BF)
+    if context_B is None: return all_BE
+    is_named_B1 = (context_B >= 0)[:, None]
+    return all_BE + self.context(context_B.clamp(min=0))*is_named_B1
 
 @patch
 def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B):
     "(B, G, E) tokens before the first block; all in the network's order."
-    gene_GE = self.gene.weight if self.graph is None else self.gene.weight.index_select(0, self.graph.order)
-    all_BE = gene_GE.new_zeros(len(x_BG), gene_GE.shape[1])
-    if features_BF is not None: all_BE = all_BE + self.prior(features_BF)
-    if context_B is not None: all_BE = all_BE + self.context(context_B.clamp(min=0))*(context_B >= 0)[:, None]
-    hit_BG = (torch.zeros_like(x_BG) if target_B is None
-        else (torch.arange(x_BG.shape[1], device=x_BG.device) == target_B[:, None]).to(x_BG.dtype))
-    return torch.baddbmm(gene_GE + all_BE[:, None], torch.stack([x_BG, hit_BG], 2), self.state.weight.T.expand(len(x_BG), -1, -1))
+    B, G = x_BG.shape
+    gene_GE = self.gene.weight
+    if self.graph is not None: gene_GE = gene_GE.index_select(0, self.graph.order)
+    all_BE = self._told_to_all(B, features_BF, context_B)
+    if target_B is None: hit_BG = torch.zeros_like(x_BG)
+    else: hit_BG = (torch.arange(G, device=x_BG.device) == target_B[:, None]).to(x_BG.dtype)
+    state_BG2 = torch.stack([x_BG, hit_BG], 2)
+    weight_B2E = self.state.weight.T.expand(B, -1, -1)
+    return torch.baddbmm(gene_GE + all_BE[:, None], state_BG2, weight_B2E)
 
+# %% ../../nbs/3_model/32_state_model.ipynb #980dc0e9
 @patch
 def _check(self:MemoryEfficientStateModel, x_BG, features_BF, context_B):
-    if x_BG.shape[-1] != self.sizes['n_genes']:
-        raise VCCError(f"the expression given has {x_BG.shape[-1]} genes, the model {self.sizes['n_genes']}; pass the genes the model was "
-            f"made for, in their order")
+    "Refuse input that is not of the model's sizes."
+    n_genes, n_contexts = self.sizes['n_genes'], self.sizes['n_contexts']
+    if x_BG.shape[-1] != n_genes:
+        raise VCCError(f'the expression given has {x_BG.shape[-1]} genes, the model {n_genes}; '
+            'pass the genes the model was made for, in their order')
     if features_BF is not None and self.prior is None:
         raise VCCError('features were given to a model made without them; make it with n_features=')
-    if context_B is not None and (self.context is None or context_B.max() >= self.sizes['n_contexts']):
-        raise VCCError(f"a context was given that the model does not have (n_contexts={self.sizes['n_contexts']}); make it with more, or "
-            f"pass -1 for one it does not know")
+    if context_B is not None and (self.context is None or context_B.max() >= n_contexts):
+        raise VCCError('a context was given that the model does not have '
+            f'(n_contexts={n_contexts}); make it with more, or pass -1 for one it does not know')
 
 @patch
 def forward(self:MemoryEfficientStateModel,
     x_BG,                   # log-normalised expression of control cells
-    target_B=None,          # position of the perturbed gene among the genes, -1 where it has no token
+    target_B=None,          # position of the perturbed gene, -1 where it has no token
     features_BF=None,       # prior-knowledge vector of the perturbed gene
     context_B=None,         # number of the context, -1 for one the model does not know
     absent_BG=None,         # True for genes that were not measured: nobody reads them
 ):                          # -> B x G: change of each gene on the log scale
-    "What each gene does when the target is perturbed. Raises `VCCError` for input that is not of the model's sizes."
+    "What each gene does when the target is perturbed. `VCCError` for input not of the model's sizes."
     self._check(x_BG, features_BF, context_B)
     x_BG, target_B, absent_BG = self._in_order(x_BG, target_B, absent_BG)
     h_BGE = self.tokens(x_BG, target_B, features_BF, context_B)
     for block in self.blocks: h_BGE = block(h_BGE, absent_BG, target_B, self.graph)
     change_BG = self.change(self.norm(h_BGE))[..., 0]
-    return change_BG if self.graph is None else change_BG[:, self.graph.order.argsort()]
+    if self.graph is None: return change_BG
+    return change_BG[:, self.graph.order.argsort()]
 
 # %% ../../nbs/3_model/32_state_model.ipynb #d83c5ced
 @patch
 def no_change_weights(self:MemoryEfficientStateModel):
     "A copy of the weights (on the CPU) with the last layer at zero: what predicts no change."
-    return {k: v.detach().cpu().clone()*(not k.startswith('change.')) for k, v in self.state_dict().items()}
+    weights = {name: weight.detach().cpu().clone() for name, weight in self.state_dict().items()}
+    return {name: weight*(not name.startswith('change.')) for name, weight in weights.items()}
 
 def create_memory_efficient_model(
     n_genes:int=3000,               # gene tokens
@@ -138,7 +191,7 @@ def create_memory_efficient_model(
     attention_type:str='sparse',    # 'sparse', 'linear', 'local' or 'full'
     *,
     seed:int=0,                     # of the initial weights
-    **options,                      # network, n_layers, n_features, n_contexts, dropout: of `MemoryEfficientStateModel`
+    **options,                      # of the model: network, n_layers, n_features, n_contexts, dropout
 ) -> MemoryEfficientStateModel:
     "A `MemoryEfficientStateModel` with reproducible initial weights, whatever was drawn before."
     with torch.random.fork_rng():
@@ -152,31 +205,50 @@ def carry(
     new,                                # other gene symbols, in order
     *,
     network=None,                       # of the new genes; see `as_graph`
-    new_rows:str='random',              # a gene that joins starts at 'random', or, by 'neighbours', from the mean of the old genes that it reads in `network`
+    new_rows:str='random',              # of genes that join: 'random', or the mean of 'neighbours'
     seed:int=0,                         # of the rows at random
 ) -> MemoryEfficientStateModel:
-    "A model for the genes `new` that knows of each gene in `old` what `model` knows, wherever it stands now."
-    if len(list(old)) != model.sizes['n_genes']:
-        raise VCCError(f"old names {len(list(old)):,} genes, the model has {model.sizes['n_genes']:,}; pass the genes the model was made "
-            f"for, in their order")
+    "A model for the genes `new` that knows of each gene in `old` what `model` knows."
+    old, new, n_genes = list(old), list(new), model.sizes['n_genes']
+    if len(old) != n_genes:
+        raise VCCError(f'old names {len(old):,} genes, the model has {n_genes:,}; '
+            'pass the genes the model was made for, in their order')
     if pick(new_rows, ('random', 'neighbours'), 'new_rows') == 'neighbours' and network is None:
-        raise VCCError("new_rows='neighbours' needs to know who they are; pass network= of the new genes, or use new_rows='random'")
-    other = create_memory_efficient_model(**{**model.sizes, 'n_genes': len(new)}, network=network, seed=seed)
-    shared = {k: v.cpu() for k, v in model.state_dict().items() if not k.startswith('graph.')}
-    at = torch.as_tensor(pd.Index(old).get_indexer(list(new)))
-    rows = other.gene.weight.detach().clone(); rows[at >= 0] = shared['gene.weight'][at[at >= 0]]
-    if new_rows == 'neighbours': rows = _from_neighbours(rows, at >= 0, as_graph(network))
-    other.load_state_dict({**other.state_dict(), **shared, 'gene.weight': rows})
-    return other
+        raise VCCError("new_rows='neighbours' needs to know who they are; "
+            "pass network= of the new genes, or use new_rows='random'")
+    sizes = {**model.sizes, 'n_genes': len(new)}
+    carried = create_memory_efficient_model(**sizes, network=network, seed=seed)
+    weights = {name: weight.cpu() for name, weight in model.state_dict().items()
+        if not name.startswith('graph.')}
+    old_row_G = torch.as_tensor(pd.Index(old).get_indexer(new))         # -1 for a gene that joins
+    is_old_G = old_row_G >= 0
+    rows_GE = carried.gene.weight.detach().clone()
+    rows_GE[is_old_G] = weights['gene.weight'][old_row_G[is_old_G]]
+    if new_rows == 'neighbours': rows_GE = _from_neighbours(rows_GE, is_old_G, as_graph(network))
+    carried.load_state_dict({**carried.state_dict(), **weights, 'gene.weight': rows_GE})
+    return carried
 
-def _from_neighbours(rows_GE, known_G, graph):
-    "`rows_GE`, in which those that are not known are the mean of the known ones they read; without any they stay."
-    place, G = graph.order.argsort().numpy(), len(graph)
-    reads = sp.csr_matrix((np.ones(len(graph.indices), np.float32), graph.indices.numpy(), graph.indptr.numpy()), shape=(G, G))[place][:,
-        place] @ sp.diags(known_G.numpy().astype(np.float32))
-    n_G = torch.as_tensor(np.asarray(reads.sum(1)).ravel()); joins = ~known_G & (n_G > 0)
-    return torch.where(joins[:, None], torch.as_tensor(reads @ rows_GE.numpy())/n_G.clamp(min=1)[:, None], rows_GE)
+def _matrix_of(graph):
+    "The graph as a matrix of ones and zeros (CSR float32), genes in the graph's order."
+    indptr, indices = graph.indptr.numpy(), graph.indices.numpy()
+    ones = np.ones(len(indices), np.float32)
+    return sp.csr_matrix((ones, indices, indptr), shape=(len(graph), len(graph)))
 
+def _from_neighbours(
+    rows_GE,        # of all genes, those that join at random
+    is_old_G,       # False for genes that join
+    graph,          # who reads whom
+):                  # -> G x E
+    "The rows; those that join are the mean of the old ones they read, if they read any."
+    place_G = graph.order.argsort().numpy()
+    is_old = sp.diags(is_old_G.numpy().astype(np.float32))
+    reads_old = _matrix_of(graph)[place_G][:, place_G] @ is_old
+    n_old_G = torch.as_tensor(np.asarray(reads_old.sum(1)).ravel())
+    mean_GE = torch.as_tensor(reads_old @ rows_GE.numpy())/n_old_G.clamp(min=1)[:, None]
+    takes_mean_G = ~is_old_G & (n_old_G > 0)
+    return torch.where(takes_mean_G[:, None], mean_GE, rows_GE)
+
+# %% ../../nbs/3_model/32_state_model.ipynb #df626a78
 def load_model(
     sizes:dict,     # of the model that was saved
     weights:dict,   # its state_dict
@@ -184,9 +256,10 @@ def load_model(
     "A model as it was saved, its network with it."
     network = None
     if 'graph.order' in weights:
-        network = Graph(sp.csr_matrix((np.ones(len(weights['graph.indices'])), weights['graph.indices'].numpy(),
-            weights['graph.indptr'].numpy())))
-    model = MemoryEfficientStateModel(**sizes, network=network); model.load_state_dict(weights)
+        indptr, indices = weights['graph.indptr'].numpy(), weights['graph.indices'].numpy()
+        network = Graph(sp.csr_matrix((np.ones(len(indices)), indices, indptr)))
+    model = MemoryEfficientStateModel(**sizes, network=network)
+    model.load_state_dict(weights)
     return model
 
 # %% ../../nbs/3_model/32_state_model.ipynb #4c3998fa
@@ -200,9 +273,12 @@ def attention_map(self:MemoryEfficientStateModel,
     "The attention weights of one gene in one layer; rows sum to 1."
     self._check(x_BG, features_BF, context_B)
     x_BG, target_B, absent_BG = self._in_order(x_BG, target_B, absent_BG)
+    kind, place_G = self.sizes['attention_type'], torch.arange(x_BG.shape[1], device=x_BG.device)
+    if self.graph is not None: place_G = self.graph.order.argsort()
+    rest = absent_BG, target_B, self.graph
     with torch.no_grad():
         h_BGE = self.tokens(x_BG, target_B, features_BF, context_B)
-        for block in self.blocks[:layer]: h_BGE = block(h_BGE, absent_BG, target_B, self.graph)
-        q, k, _ = self.blocks[layer].heads(h_BGE)
-        place = torch.arange(x_BG.shape[1], device=x_BG.device) if self.graph is None else self.graph.order.argsort()
-        return attention_weights(self.sizes['attention_type'], q, k, int(place[reader]), absent_BG, target_B, self.graph)[..., place]
+        for block in self.blocks[:layer]: h_BGE = block(h_BGE, *rest)
+        q_BHGD, k_BHGD, _ = self.blocks[layer].heads(h_BGE)
+        weights_BHG = attention_weights(kind, q_BHGD, k_BHGD, int(place_G[reader]), *rest)
+    return weights_BHG[..., place_G]
