@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from ..core import VCCError
-from .doubts import compare, pairs_of, what_and_cure
+from .doubts import compare_with_controls, pairs_of, what_and_cure
 from .rules import Checked, Finding, apply_rules
-from .scan import row_blocks, scan_cells, structure_fault
+from .scan import csr_blocks, scan_cells, structure_fault
 from .seasons import Season, season_with_controls
 
 # %% ../../nbs/6_challenge/68_check.ipynb #0768eb48
@@ -170,11 +170,11 @@ def _describe_values(
         pairs, codes = pairs_of(labels, contexts)
         if len(pairs)*checked.shape[1]*8 > 1e9: pairs = codes = None
         else: n_pairs, kinds = len(pairs), (labels == season.control).astype(np.int64)
-    scan = scan_cells(row_blocks(X, checked.shape), *checked.shape, counts=season.values == 'counts',
+    scan = scan_cells(csr_blocks(X, checked.shape), *checked.shape, counts=season.values == 'counts',
         groups=codes, n_groups=n_pairs, kinds=kinds, n_kinds=2, checksums=checksums)
     checked = replace(checked, cells=scan.cells, stored=scan.stored, checksums=scan.checksums)
     unfit = scan.cells['bad'].any() or scan.cells['outside'].any() or checked.genes.has_duplicates
-    return checked if pairs is None or unfit else compare(checked, scan, pairs, codes, controls)
+    return checked if pairs is None or unfit else compare_with_controls(checked, scan, pairs, codes, controls)
 
 # %% ../../nbs/6_challenge/68_check.ipynb #a76fcbac
 def check_submission(

@@ -18,7 +18,7 @@ from ..core import VCCError, pick
 from ..data.embedded import go_terms, reactome_pathways
 from ..data.screen import Screen
 from ..data.splits import Split
-from .names import current_symbol, _find
+from .names import current_symbol, find_name
 from .neighbours import coexpression_similarity, membership, term_weights
 
 # %% ../../nbs/2_genes/24_likeness.ipynb #3b77831a
@@ -68,7 +68,7 @@ def gene_features(
     `.attrs['unknown']` lists the genes without a vector, `.attrs['repaired']` the names that were
     changed or refused, as dicts (gene, on_axis, why)."""
     vectors, genes, panel = _go_embedding(dim, max_genes), list(genes), set(panel)
-    matches = [_find(str(gene), vectors.index, panel) for gene in genes]
+    matches = [find_name(str(gene), vectors.index, panel) for gene in genes]
     index = vectors.index.get_indexer([name or '' for name, _ in matches])
     rows = np.where(index[:, None] >= 0, vectors.to_numpy()[index], 0)
     features = pd.DataFrame(rows, index=pd.Index(genes, name='gene'))

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import VCCError, near
-from ..data.embedded import read_gmt
-from .names import match_symbols, _shipped_file
+from ..data.embedded import read_gmt, shipped_file
+from .names import match_symbols
 
 # %% ../../nbs/2_genes/21_sets.ipynb #74a069a4
 _columns = ['gene', 'set', 'tier', 'term', 'weight', 'source', 'release', 'licence']
@@ -22,7 +22,7 @@ _columns = ['gene', 'set', 'tier', 'term', 'weight', 'source', 'release', 'licen
 def _shipped():
     "The shipped table of gene sets."
     no_number = {'weight': ['']}
-    with _shipped_file('gene_sets').open('rb') as file:
+    with shipped_file('gene_sets').open('rb') as file:
         table = pd.read_csv(file, compression='xz', keep_default_na=False, na_values=no_number)
     return table[_columns]
 

@@ -93,7 +93,7 @@ def _slider(
     "A slider with room for the name of a category."
     import ipywidgets as w
     return w.IntSlider(value, min=low, max=high, step=step, description=name, continuous_update=False,
-        style=dict(description_width='170px'), layout=w.Layout(width='420px'))
+        style=dict(description_width='200px'), layout=w.Layout(width='440px'))
 
 # %% ../../nbs/7_run/81_widgets.ipynb #35735518
 class GeneExplorer:
@@ -113,21 +113,22 @@ class GeneExplorer:
         self.choose()
 
     def controls(self, size):
-        "Make the widgets: sliders and search on the left, curve and table on the right."
+        "Make the widgets: sliders and search on the left, curve and table beside them."
         import ipywidgets as w
         least = max(1, len(self.evidence.always))
         self.size = _slider(size, least, len(self.screen.genes), 'genes')
         self.sliders = {name: _slider(100, 0, 300, f'{name}, %', 25) for name in self.categories}
         self.search = w.Text(placeholder='a gene, such as STAT1', description='why?',
-            continuous_update=False, layout=w.Layout(width='420px'))
+            continuous_update=False, layout=w.Layout(width='440px'))
         self.answer, self.table = w.HTML(), w.HTML()
         self.plot = w.Image(format='png', layout=w.Layout(width='520px'))
         for slider in (self.size, *self.sliders.values()): slider.observe(self.choose, 'value')
         self.search.observe(self.explain, 'value')
         heading = w.HTML('<b>quotas, in percent of the default</b>')
         choices = [self.size, heading, *self.sliders.values(), self.search, self.answer]
-        left = w.VBox(choices, layout=w.Layout(flex='0 0 440px'))
-        self.box = w.HBox([left, w.VBox([self.plot, self.table])])
+        left = w.VBox(choices, layout=w.Layout(flex='0 0 460px'))
+        right = w.VBox([self.plot, self.table], layout=w.Layout(flex='1 1 520px'))
+        self.box = w.HBox([left, right], layout=w.Layout(flex_flow='row wrap'))     # below, where it is narrow
 
     @property
     def quotas(self):
