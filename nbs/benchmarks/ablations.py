@@ -9,7 +9,6 @@
 The screens go through `ablate`, as any run can. The table of ranks has no cells: it trains through `train_in_phases`, is scored by the share
 of the 100 most risen genes found, and what is taken away is the same. Each writes results/ablations_<name>.json beside this file."""
 import argparse, json, tempfile, time
-from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, scipy.sparse as sp, torch
 from vcc_nb.run.ablate import ablate, ablations
@@ -92,7 +91,7 @@ def of_ranks():
     for k, s in list(folds_of(list(fx.obs_names), 0))[:3]:
         split = Split([t for i, t in enumerate(s.train) if i % 10], list(s.train)[::10], s.test)
         for variant, change in ({'full': {}} | ablations).items():
-            start = time.time(); methods, history = of_table(fx, split, replace(config, **change))
+            start = time.time(); methods, history = of_table(fx, split, config.but(**change))
             if variant == 'full': methods = {'training mean': TrainingMean().fit(fx, split)} | methods
             for m, model in methods.items():
                 if m != 'kernel ridge' or variant in ('full', 'without priors'):

@@ -17,14 +17,14 @@ def whole(o, d):
     p = ScaledTrainingPipeline(create_training_config('progressive', target_genes=o.target_genes, data=f'{d}/screen.h5ad', epochs=o.epochs,
         per_target=8, batch_size=32, learning_rate=2e-3, embed_dim=64, memory_gb=4, device='cpu', output_dir=f'{d}/run'), progress=False)
     p.run(); seconds = time.perf_counter() - start; speed = p.history.speed_metrics
-    return dict(seconds=round(seconds, 1), peak_gb=round(peak_memory_gb(), 3), predicted_gb=round(p.expected.peak_gb, 3),
+    return dict(seconds=round(seconds, 1), peak_gb=round(peak_memory_gb(), 3), predicted_gb=round(p.costs['predicted_gb'], 3),
         peak_of_training_gb=round(speed['peak_memory_gb'], 3), steps={k: round(v, 1) for k, v in p.costs['seconds'].items()},
         targets={k: len(getattr(p.split, k)) for k in ('train', 'valid', 'test')},
         phases=p.history.table().groupby('phase').agg(genes=('n_genes', 'first'), epochs=('n_genes', 'size'),
                     seconds=('seconds', 'sum')).round(1).to_dict('list'),
         epochs=len(p.history.epochs), best_epoch=p.history.best_epoch, parameters=speed['parameters'],
         scores={k: {m: round(v, 4) for m, v in s.items()} for k, s in score_table(p.scores).to_dict().items()},
-        weights={k: round(v, 3) for k, v in p.blend_weights.items()})
+        weights={k: round(v, 3) for k, v in p.result.forecast.weights.items()})
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
