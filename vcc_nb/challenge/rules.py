@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import NamedTuple
 import numpy as np, pandas as pd
 from ..core import near
-from ..data.checks import log_limit
+from ..data.values import log_limit
 from .seasons import Season
 
 # %% ../../nbs/6_challenge/66_rules.ipynb #a8035ec0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, pick
 from ..data.embedded import vcc2025_genes, vcc2025_targets
-from ..data.checks import kinds, log_limit
+from ..data.values import kinds, log_limit
 from ..data.screen import Screen, open_screen
 
 # %% ../../nbs/6_challenge/64_seasons.ipynb #531fceb4

@@ -14,9 +14,8 @@ import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from ..core import VCCError, pick
 from .bulks import effects_of, pseudobulks_of
-from .checks import (
-    check_cell_numbers, check_gene_names, check_logs, find_context_column, find_control_label,
-    find_target_column, read_labels, recognise_values, scan_values)
+from .labels import (check_cell_numbers, check_gene_names, find_context_column, find_control_label, find_target_column, read_labels)
+from .values import check_logs, recognise_values, scan_values
 from .storage import damaged_file, expression_matrix, open_h5ad, row_blocks
 
 # %% ../../nbs/1_data/10_screen.ipynb #20b9f13e

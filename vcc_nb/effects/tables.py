@@ -12,7 +12,7 @@ __all__ = ['score_of_rank', 'value_columns', 'gene_columns', 'as_change', 'read_
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, VCCError, pick
-from ..data.checks import context_names, control_names, target_names
+from ..data.labels import context_names, control_names, target_names
 from .base import make_effects
 
 # %% ../../nbs/5_effects/57_tables.ipynb #63b3f416
