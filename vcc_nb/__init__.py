@@ -2,7 +2,6 @@
 
 The parts are sub-packages (`vcc_nb.data`, `vcc_nb.genes`, ...). Every promised name is importable from here as well. Both are
 loaded on first use, with torch, scanpy and whatever else they need, so `import vcc_nb` is quick."""
-from importlib.metadata import version
 import lazy_loader
 
 _parts = ['core', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
@@ -42,6 +41,11 @@ _names = {
     'simulation.cells': 'simulate_screen',
 }
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_lazy, __dir__, __all__ = lazy_loader.attach(
     __name__, submodules=_parts, submod_attrs={module: names.split() for module, names in _names.items()})
-__version__ = version('vcc-nb')
+
+def __getattr__(name):
+    if name == '__version__':
+        from importlib.metadata import version
+        return version('vcc-nb')
+    return _lazy(name)
