@@ -52,7 +52,7 @@ def _add(out, i, factor, x, j):
     "Add `factor` times row `j` of `x` to row `i` of `out`."
     for d in range(out.shape[1]): out[i, d] += factor*x[j, d]
 
-@njit(**_compiled)
+@njit(inline='always', **_compiled)
 def _softmax(
     q, k,           # (G, D) queries and keys
     row,            # the gene that reads
@@ -76,11 +76,11 @@ def _forward(q, k, v, indptr, indices, absent, target, out, weights):
     "One head of one example, (G, D): the answer to `out`, (E + G,) `weights` as in the picture."
     scale = q.dtype.type(1/math.sqrt(q.shape[1]))
     genes = np.empty(np.diff(indptr).max() + 1, np.int64)
+    out[:] = 0
     for row in range(len(q)):
         n = _readable(row, indptr, indices, absent, target, genes)
         row_weights = weights[indptr[row] + row:]
         _softmax(q, k, row, genes, n, scale, row_weights)
-        out[row] = 0
         for i in range(n): _add(out, row, row_weights[i], v, genes[i])
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #dff865c2

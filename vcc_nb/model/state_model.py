@@ -42,9 +42,14 @@ class Block(nn.Module):
         if self.training and self.drop.p: return h_BGE + self.drop(layer(x))
         return torch.addmm(h_BGE.flatten(0, 1), x.flatten(0, 1), layer.weight.T).view_as(h_BGE)
 
-    def forward(self, h_BGE, absent_BG=None, target_B=None, graph=None):
+    def read(self, h_BGE, absent_BG, target_B, graph):
+        "What attention answers, the heads of a gene side by side: B x G x E."
         read_BHGD = self.attention(*self.heads(h_BGE), absent_BG, target_B, graph)
-        h_BGE = self.add(h_BGE, self.out, read_BHGD.transpose(1, 2).flatten(2))
+        return read_BHGD.transpose(1, 2).flatten(2)
+
+    def forward(self, h_BGE, absent_BG=None, target_B=None, graph=None):
+        # what was read has no name here: it would be held until the end, to the peak of memory
+        h_BGE = self.add(h_BGE, self.out, self.read(h_BGE, absent_BG, target_B, graph))
         return self.add(h_BGE, self.down, F.gelu(self.up(self.norm2(h_BGE))))
 
 # %% ../../nbs/3_model/32_state_model.ipynb #dc86e954
