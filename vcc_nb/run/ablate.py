@@ -41,7 +41,8 @@ def _scores_without(
         path = run.path
     else:
         path = run.path/'ablations'/f'{name.replace(" ", "_")}_seed{seed}'
-        config = run.config.but(**ablations.get(name, {}), seed=seed, split=str(run.path/'split.json'), output_dir=str(path))
+        config = run.config.but(**ablations.get(name, {}), seed=seed,
+                                split=str(run.path/'split.json'), output_dir=str(path))
         if not (path/'training_config.json').exists():
             run_pipeline(config, adata, progress=progress)
         elif not RunFolder.read(path).finished:
@@ -57,17 +58,20 @@ def ablate(
     seeds:int=1,            # how many seeds, from the run's own upwards
     adata=None,             # the screen, where the run's config does not name it
     progress:bool=True,
-) -> pd.DataFrame:          # columns variant ('full' is the whole), seed, method, perturbation and scores
-    "Run it again without each part. Writes a run a variant and seed, ablations.csv, and the report anew. `VCCError` if the run has not ended, or has not got the part."
+) -> pd.DataFrame:          # columns variant ('full': the whole), seed, method, perturbation, scores
+    "Run it again without each part; writes ablations.csv and the report. `VCCError` if a part is not there."
     run = as_run(run, adata)
     for name in names or ():
         pick(name, ablations, 'ablation')
         if not can_take_away(run.config, name):
-            settings = ', '.join(f'{setting}={value!r}' for setting, value in ablations[name].items())
-            raise VCCError(f'the run is {name!r} as it is ({settings}); nothing is to be taken away')
+            settings = ', '.join(f'{key}={value!r}' for key, value in ablations[name].items())
+            raise VCCError(f'the run is {name!r} as it is ({settings}); '
+                           f'nothing is to be taken away')
     names = names or [name for name in ablations if can_take_away(run.config, name)]
-    parts = {(name, seed): _scores_without(run, name, seed, adata, progress)
-             for seed in range(run.config.seed, run.config.seed + seeds) for name in ['full', *names]}
+    parts = {}
+    for seed in range(run.config.seed, run.config.seed + seeds):
+        for name in ['full', *names]:
+            parts[name, seed] = _scores_without(run, name, seed, adata, progress)
     table = pd.concat(parts, names=['variant', 'seed']).reset_index(['variant', 'seed'])
     with atomic_path(run.path/'ablations.csv') as path:
         table.to_csv(path, index=False)

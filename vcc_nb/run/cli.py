@@ -8,15 +8,18 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/cli.html.md"""
 __all__ = ['short_names', 'metavars', 'flag_of', 'add_setting', 'options_of', 'in_shell_words', 'parser', 'main']
 
 # %% ../../nbs/7_run/82_cli.ipynb #9a3a1427
-import argparse, json, re, sys, types, typing
+import argparse, json, re, sys, typing
+from dataclasses import dataclass
 from pathlib import Path
 from ..core import VCCError, atomic_path, pick
 from .settings import create_training_config, demo, setting_fields, setting_help
 
 # %% ../../nbs/7_run/82_cli.ipynb #07705c37
-short_names = dict(target_genes='genes', attention_type='attention', n_heads='heads', n_layers='layers')
-metavars = dict(data='FILE', split='FILE', elsewhere='FILE', gene_table='FILE', output_dir='DIR', target_key='COLUMN',
-                context_key='COLUMN', control='LABEL', plan='JSON', memory_gb='GIB')
+short_names = dict(target_genes='genes', attention_type='attention', n_heads='heads',
+                   n_layers='layers')
+metavars = dict(data='FILE', split='FILE', elsewhere='FILE', gene_table='FILE', output_dir='DIR',
+                target_key='COLUMN', context_key='COLUMN', control='LABEL', plan='JSON',
+                memory_gb='GIB')
 
 def flag_of(name:str) -> str:
     "The option of a setting: --genes for target_genes, --batch-size for batch_size."
@@ -48,10 +51,13 @@ def add_setting(
     name:str,           # flat name of the setting
     **changes,          # of `add_argument`: what differs in this command, such as its default
 ):
-    "Add the option of a setting; what is not given stays out of the config, so that its default is used."
-    setting, meaning = setting_fields()[name], setting_help()[name].replace('%', '%%')
+    "Add the option of a setting; one that is not given stays out of the config, with its default."
+    setting = setting_fields()[name]
+    meaning = setting_help()[name].replace('%', '%%')       # argparse formats its help by %
     default = changes.get('default', setting.default)
-    options = dict(dest=name, default=None, help=meaning if default is None else f'{meaning} (default: {default})')
+    if default is not None:
+        meaning += f' (default: {default})'
+    options = dict(dest=name, default=None, help=meaning)
     if setting.type is bool:
         options['action'] = argparse.BooleanOptionalAction
     else:
@@ -63,14 +69,15 @@ def add_setting(
 # %% ../../nbs/7_run/82_cli.ipynb #c34f46d3
 def options_of(parser) -> dict:
     "Name of an argument -> its first option, of one command."
-    return {action.dest: action.option_strings[0] for action in parser._actions if action.option_strings}
+    options = [action for action in parser._actions if action.option_strings]
+    return {option.dest: option.option_strings[0] for option in options}
 
 
 def in_shell_words(
     message:str,
     options:dict,       # name -> option, see `options_of`
 ) -> str:
-    "The message, with arguments as they are written at the shell: `loss='energy'` is --loss energy, `backed=True` is --backed."
+    "The message with arguments as the shell has them: --loss energy for `loss='energy'`."
     def word(match):
         option, value = options[match['name']], match['value'].strip("'\"")
         if value in ('True', 'False'):
@@ -83,56 +90,124 @@ def in_shell_words(
     message = re.sub(rf"\b(?P<name>{names})=(?P<value>'[^']*'|[^\s,;:)]*)", word, message)
     return re.sub(rf"^({names})(?= ')", lambda match: options[match[1]], message)
 
+# %% ../../nbs/7_run/82_cli.ipynb #260ee4ab
+@dataclass(frozen=True)
+class _Command:
+    "A command of `vcc_nb`."
+    run:object          # what it does: function of the options that were given
+    add_options:object  # function (parser): adds its options
+    help:str            # one line
+    examples:tuple      # lines of a shell
+    status:str = ''     # what its exit status says, if more than 0 or 2
+
+_commands = {}          # name -> `_Command`, filled by the cells below
+
+
+def _epilog(command:_Command) -> str:
+    "What stands below the options in the help."
+    title = 'example:' if len(command.examples) == 1 else 'examples:'
+    lines = [title, *(f'  {example}' for example in command.examples)]
+    if command.status:
+        lines.append(f'exit status: {command.status}')
+    return '\n'.join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    "The command line of `vcc_nb`."
+    from importlib.metadata import version
+    top = argparse.ArgumentParser(
+        prog='vcc_nb', description='Choose genes, train, predict unseen knock-downs and score them.')
+    top.add_argument('--version', action='version', version=f'vcc_nb {version("vcc-nb")}')
+    parsers = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for name, command in _commands.items():
+        own = parsers.add_parser(name, help=command.help, epilog=_epilog(command),
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.add_options(own)
+        own.set_defaults(run=command.run, options=options_of(own))
+    return top
+
+
+def main(argv=None):
+    "Run the command line; exits with 0, or 2 and one sentence."
+    given = vars(parser().parse_args(argv))
+    options = {name: value for name, value in given.items() if value is not None}
+    del options['command']
+    run, words = options.pop('run'), options.pop('options')
+    try:
+        run(**options)
+    except VCCError as e:
+        print(f'vcc_nb: {in_shell_words(str(e), words)}', file=sys.stderr)
+        sys.exit(2)
+
 # %% ../../nbs/7_run/82_cli.ipynb #c7b21557
-_raw = dict(formatter_class=argparse.RawDescriptionHelpFormatter)
-
-def _add_train(commands):
-    "The command `train`: the main job."
-    p = commands.add_parser('train', help='run the main job: select, train, predict held-out perturbations, score, report', epilog='''examples:
-  vcc_nb train --demo
-  vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20
-  vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu
-  vcc_nb train --resume training_runs/my_run
-  vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run
-  torchrun --nproc_per_node=2 -m vcc_nb train --data my_screen.h5ad --output-dir training_runs/both
-exit status: 0; 1 if a dry run does not fit into --memory-gb; 2 for what is wrong, in one sentence''', **_raw)
-    p.add_argument('--demo', action='store_true', help='the demonstration: papalexi, 200 genes, standard; half a minute on 2 cores')
-    p.add_argument('--resume', metavar='RUN', help='go on with the run in this directory that did not end; takes no other option')
-    p.add_argument('--dry-run', action='store_true', help='only say what training would take')
+def _train_options(parser):
+    "Every setting, and three ways to run."
+    add = parser.add_argument
+    add('--demo', dest='demo_run', action='store_true',
+        help='the demonstration: papalexi, 200 genes, standard; half a minute on 2 cores')
+    add('--resume', metavar='RUN',
+        help='go on with the run in this directory that did not end; takes no other option')
+    add('--dry-run', action='store_true', help='only say what training would take')
     for name in setting_fields():
-        add_setting(p, name)
-    p.add_argument('--whole-change', dest='residual', action='store_const', const=False, help='the same as --no-residual')
-    p.set_defaults(run=_train)
+        add_setting(parser, name)
+    add('--whole-change', dest='residual', action='store_const', const=False,
+        help='the same as --no-residual')
 
 
-def _train(demo_run, dry_run, resume=None, **settings):
+def _train(
+    demo_run:bool,      # start from the settings of the demonstration
+    dry_run:bool,
+    resume=None,        # directory of a run
+    **settings,
+):
+    "Train and print the scores, or only what it would take."
     from vcc_nb.run.pipeline import ScaledTrainingPipeline
     settings = (demo if demo_run else {}) | settings
     if resume and settings:
-        raise VCCError(f'--resume takes all settings from the run; leave out {", ".join(map(flag_of, settings))}')
+        given = ', '.join(map(flag_of, settings))
+        raise VCCError(f'--resume takes all settings from the run; leave out {given}')
     if not resume and 'data' not in settings:
         raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
-    pipeline = (ScaledTrainingPipeline.resume(resume) if resume
-                else ScaledTrainingPipeline(create_training_config(**settings)))
+    if resume:
+        pipeline = ScaledTrainingPipeline.resume(resume)
+    else:
+        pipeline = ScaledTrainingPipeline(create_training_config(**settings))
     if dry_run:
         return _dry_run(pipeline)
     pipeline.run()
-    if pipeline.result.forecast is not None:            # of several processes, the first alone has one
+    if pipeline.result.forecast is not None:        # of several processes, the first alone has one
         print(_summary(pipeline.result))
 
 
-def _summary(run):
-    "What a person wants to see first."
+_commands['train'] = _Command(
+    _train, _train_options,
+    'run the main job: select, train, predict held-out perturbations, score, report',
+    examples=(
+        'vcc_nb train --demo',
+        'vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20',
+        'vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu',
+        'vcc_nb train --resume training_runs/my_run',
+        'vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run',
+        'torchrun --nproc_per_node=2 -m vcc_nb train --data my_screen.h5ad --output-dir training_runs/both'),
+    status='0; 1 if a dry run does not fit into --memory-gb; 2 for what is wrong, in one sentence')
+
+# %% ../../nbs/7_run/82_cli.ipynb #132cdf5f
+def _summary(run) -> str:
+    "Held-out perturbations, scores, verdicts, and where the report is."
     from vcc_nb.challenge.compare import score_table
     from vcc_nb.run.report import markdown_table, verdicts
-    return (f'\nHeld-out perturbations: {", ".join(run.task.split.test)}\n\n'
-            f'{markdown_table(score_table(run.scores.table), 4)}\n\n{verdicts(run)}\nReport: {run.path/"training_report.md"}')
+    held_out = ', '.join(run.task.split.test)
+    table = markdown_table(score_table(run.scores.table), 4)
+    return (f'\nHeld-out perturbations: {held_out}\n\n{table}\n\n{verdicts(run)}\n'
+            f'Report: {run.path/"training_report.md"}')
 
 # %% ../../nbs/7_run/82_cli.ipynb #88ae53e9
-def _parts(estimate):
+def _parts(estimate) -> str:
     "GiB by part, and at the peak."
-    lines = [f'{"part":<12}  GiB', *(f'{part:<12} {gb:5.2f}' for part, gb in estimate.grouped().items())]
-    return '\n'.join([*lines, f'{"peak":<12} {estimate.peak_gb:5.2f}'])
+    lines = [f'{"part":<12}  GiB']
+    lines += [f'{part:<12} {gb:5.2f}' for part, gb in estimate.grouped().items()]
+    lines += [f'{"peak":<12} {estimate.peak_gb:5.2f}']
+    return '\n'.join(lines)
 
 
 def _does_not_fit(message):
@@ -145,62 +220,39 @@ def _dry_run(pipeline):
     "Say what the run would take; status 1 if its budget does not hold it."
     from vcc_nb.run.resources import require_within_budget
     config, plan = pipeline.config, pipeline.estimate()
-    print(f'A batch of {plan.estimate.step.batch_size} pseudobulks x {config.genes.target_genes:,} genes, before the genes are '
-          f'chosen:\n{_parts(plan.estimate)}')
+    batch_size, n_genes = plan.estimate.step.batch_size, config.genes.target_genes
+    print(f'A batch of {batch_size} pseudobulks x {n_genes:,} genes, before the genes are chosen:\n'
+          f'{_parts(plan.estimate)}')
     try:
         require_within_budget(plan, config.training.memory_gb)
     except VCCError as refused:
-        _does_not_fit(in_shell_words(str(refused), {name: flag_of(name) for name in setting_fields()}))
-
-
-def _add_estimate(commands):
-    "The command `estimate`: memory of a training step."
-    p = commands.add_parser('estimate', help='the memory of a training step, before anything is allocated', **_raw,
-        epilog='example:\n  vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4\n'
-               'exit status: 0; 1 if it does not fit into --memory-gb; 2 for a wrong argument')
-    for name in ('target_genes', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'attention_type', 'batch_size', 'recompute',
-                 'precision', 'memory_gb'):
-        add_setting(p, name)
-    p.add_argument('--features', dest='n_features', type=int, metavar='N', help='the same as --n-features')
-    p.add_argument('--data-gb', type=float, default=0., metavar='GIB', help='cells kept in memory (default: 0)')
-    p.add_argument('--device', default='cpu', help='cpu or cuda: whose memory (default: cpu)')
-    p.set_defaults(run=_estimate)
-
-
-def _estimate(data_gb, device, memory_gb=None, **settings):
-    from vcc_nb.run.resources import largest_step
-    from vcc_nb.training.memory import estimate, fit_batch
-    step = largest_step(create_training_config('standard', **settings))
-    step = type(step)(**vars(step) | dict(device=device, precision=settings.get('precision', 'float32')))
-    needed = estimate(step, data_gb=data_gb)
-    print(_parts(needed))
-    if memory_gb is None:
-        return
-    try:
-        fitting = fit_batch(step, memory_gb, data_gb=data_gb, process_gb=needed.parts['process']/2**30).batch_size
-    except VCCError as refused:
-        _does_not_fit(refused)
-    print(f'largest batch within {memory_gb:g} GiB: {fitting}' + (' or more' if fitting == 1024 else ''))
-    if needed.peak_gb > memory_gb:
-        _does_not_fit(f'a batch of {step.batch_size} needs {needed.peak_gb:.2f} GiB, the budget is {memory_gb:g}; '
-                      f'use --batch-size {fitting}')
+        words = {name: flag_of(name) for name in setting_fields()}
+        _does_not_fit(in_shell_words(str(refused), words))
 
 # %% ../../nbs/7_run/82_cli.ipynb #97114176
-def _add_select(commands):
-    "The command `select`: genes and reasons."
-    p = commands.add_parser('select', help='choose genes and say why', **_raw,
-        epilog='example:\n  vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json --out selected_genes.csv')
+def _select_options(parser):
+    "The screen, how many genes, and what is looked at."
     for name in ('data', 'target_key', 'control', 'context_key', 'layer', 'backed'):
-        add_setting(p, name)
-    add_setting(p, 'target_genes', default=3000)
-    p.add_argument('--split', metavar='FILE', help='a split.json: only its training perturbations are looked at (default: all)')
-    p.add_argument('--sets', metavar='FILE', help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
-    p.add_argument('--out', metavar='FILE', default='selected_genes.csv',
-                   help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
-    p.set_defaults(run=_select)
+        add_setting(parser, name)
+    add_setting(parser, 'target_genes', default=3000)
+    add = parser.add_argument
+    add('--split', metavar='FILE',
+        help='a split.json: only its training perturbations are looked at (default: all)')
+    add('--sets', metavar='FILE',
+        help='your own gene sets, GMT or CSV (gene, set): they follow the targets')
+    add('--out', metavar='FILE', default='selected_genes.csv',
+        help='the table of genes, ranks, reasons and scores (default: selected_genes.csv)')
 
 
-def _select(target_genes, out, data=None, split=None, sets=None, **options):
+def _select(
+    target_genes:int,
+    out,                # where the table goes
+    data=None,
+    split=None,         # path of a split.json
+    sets=None,          # path of the user's own gene sets
+    **options,          # of `open_screen`
+):
+    "Choose genes, write them with their reasons, and print what they keep."
     if data is None:
         raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
     from vcc_nb.data.splits import Split
@@ -211,43 +263,100 @@ def _select(target_genes, out, data=None, split=None, sets=None, **options):
     split = Split.load(split) if split else None
     selection = BiologicalGeneSelector(target_genes, add=sets).select(screen, split)
     selection.save(out)
+    table = markdown_table(coverage(screen, selection, split))
     print(f'{screen}\n\nWhat {len(selection):,} genes keep (shares; {selection.about["split"]}):\n\n'
-          f'{markdown_table(coverage(screen, selection, split))}\n\nGenes and reasons: {out}')
+          f'{table}\n\nGenes and reasons: {out}')
 
 
-def _add_compare(commands):
-    "The command `compare`: runs side by side."
-    p = commands.add_parser('compare', help='finished runs side by side, as Markdown',
-        epilog='example:\n  vcc_nb compare training_runs/a training_runs/b --picture compare.png', **_raw)
-    p.add_argument('runs', nargs='+', metavar='RUN', help='a run directory')
-    p.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
-    p.set_defaults(run=_compare)
+_commands['select'] = _Command(
+    _select, _select_options, 'choose genes and say why',
+    examples=('vcc_nb select --data my_screen.h5ad --genes 3000 --split split.json '
+              '--out selected_genes.csv',))
+
+# %% ../../nbs/7_run/82_cli.ipynb #0492fbc1
+def _estimate_options(parser):
+    "Sizes of the step, and a budget."
+    for name in ('target_genes', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'attention_type',
+                 'batch_size', 'recompute', 'precision', 'memory_gb'):
+        add_setting(parser, name)
+    add = parser.add_argument
+    add('--features', dest='n_features', type=int, metavar='N', help='the same as --n-features')
+    add('--data-gb', type=float, default=0., metavar='GIB', help='cells kept in memory (default: 0)')
+    add('--device', default='cpu', help='cpu or cuda: whose memory (default: cpu)')
+
+
+def _estimate(
+    data_gb:float,      # cells kept in memory
+    device:str,         # cpu or cuda
+    memory_gb=None,     # budget, GiB
+    **settings,
+):
+    "Print the memory of a training step by part and, with a budget, the largest batch in it."
+    from vcc_nb.run.resources import largest_step
+    from vcc_nb.training.memory import estimate, fit_batch
+    step = largest_step(create_training_config('standard', **settings))
+    asked = dict(device=device, precision=settings.get('precision', 'float32'))
+    step = type(step)(**vars(step) | asked)
+    needed = estimate(step, data_gb=data_gb)
+    print(_parts(needed))
+    if memory_gb is None:
+        return
+    process_gb = needed.parts['process']/2**30
+    try:
+        fitting = fit_batch(step, memory_gb, data_gb=data_gb, process_gb=process_gb).batch_size
+    except VCCError as refused:
+        _does_not_fit(refused)
+    or_more = ' or more' if fitting == 1024 else ''
+    print(f'largest batch within {memory_gb:g} GiB: {fitting}{or_more}')
+    if needed.peak_gb > memory_gb:
+        _does_not_fit(f'a batch of {step.batch_size} needs {needed.peak_gb:.2f} GiB, '
+                      f'the budget is {memory_gb:g}; use --batch-size {fitting}')
+
+
+_commands['estimate'] = _Command(
+    _estimate, _estimate_options, 'the memory of a training step, before anything is allocated',
+    examples=('vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4',),
+    status='0; 1 if it does not fit into --memory-gb; 2 for a wrong argument')
+
+# %% ../../nbs/7_run/82_cli.ipynb #0e223337
+def _compare_options(parser):
+    "Run directories, and where a picture goes."
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='a run directory')
+    parser.add_argument('--picture', metavar='FILE', help='draw the scores, too: .png, .pdf or .svg')
 
 
 def _compare(runs, picture=None):
+    "Print what the runs asked, cost and scored, and the settings that differ."
     from vcc_nb.run.report import compare, markdown_table
     table = compare(*runs)
     differ = table.attrs['differ']
-    settings = f'Settings that differ:\n\n{markdown_table(differ)}' if len(differ) else 'No setting differs.'
+    settings = 'No setting differs.'
+    if len(differ):
+        settings = f'Settings that differ:\n\n{markdown_table(differ)}'
     print(f'{markdown_table(table.T, 4)}\n\n{settings}')
     if picture:
         from vcc_nb.run.plots import plot_comparison
         plot_comparison(table).savefig(picture, dpi=110)
 
+
+_commands['compare'] = _Command(
+    _compare, _compare_options, 'finished runs side by side, as Markdown',
+    examples=('vcc_nb compare training_runs/a training_runs/b --picture compare.png',))
+
 # %% ../../nbs/7_run/82_cli.ipynb #6a023264
 _method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+_screen_in_memory = 'the screen, where the run was given it in memory'
 
-def _add_predict(commands):
-    "The command `predict`: effects of any genes."
-    p = commands.add_parser('predict', help='effects of knocking down any genes, by a finished run', **_raw,
-        epilog='example:\n  vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad')
-    p.add_argument('folder', metavar='RUN', help='the directory of a finished run')
-    p.add_argument('--targets', required=True, metavar='A,B|FILE', help='gene symbols, or a CSV with a column target_gene')
-    p.add_argument('--method', metavar='NAME', help=_method)
-    p.add_argument('--out', default='effects.h5ad', metavar='FILE',
-                   help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)')
-    p.add_argument('--data', metavar='FILE', help='the screen, where the run was given it in memory')
-    p.set_defaults(run=_predict)
+def _predict_options(parser):
+    "The run, the targets, and where their effects go."
+    add = parser.add_argument
+    add('folder', metavar='RUN', help='the directory of a finished run')
+    add('--targets', required=True, metavar='A,B|FILE',
+        help='gene symbols, or a CSV with a column target_gene')
+    add('--method', metavar='NAME', help=_method)
+    add('--out', default='effects.h5ad', metavar='FILE',
+        help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)')
+    add('--data', metavar='FILE', help=_screen_in_memory)
 
 
 def _targets(words):
@@ -255,38 +364,58 @@ def _targets(words):
     return words if Path(words).is_file() else words.split(',')
 
 
-def _predict(folder, targets, out, data=None, **options):
+def _predict(
+    folder,         # of the run
+    targets:str,    # see `_targets`
+    out,            # .h5ad or .csv
+    data=None,      # the screen, where the run was given it in memory
+    **options,      # of `Run.predict_effects`
+):
+    "Write the effects of the targets, and say which of them have no annotation."
     from vcc_nb.challenge.seasons import seasons, asked_targets
     from vcc_nb.run.pipeline import read_run
     pick(Path(out).suffix, ('.h5ad', '.csv'), 'ending of --out')
-    effects = read_run(folder, data).predict_effects(asked_targets(_targets(targets), seasons['2025']), **options)
+    run = read_run(folder, data)
+    effects = run.predict_effects(asked_targets(_targets(targets), seasons['2025']), **options)
     with atomic_path(out) as path:
         if path.suffix == '.h5ad':
             effects.write_h5ad(path)
         else:
             effects.to_df().to_csv(path)
     print(f'{effects.n_obs} targets x {effects.n_vars:,} genes: {out}')
-    unknown = effects.obs_names[~effects.obs.known].tolist()
+    unknown = ', '.join(effects.obs_names[~effects.obs.known])
     if unknown:
-        print(f'Without any annotation, so hardly more than the mean response: {", ".join(unknown)}')
+        print(f'Without any annotation, so hardly more than the mean response: {unknown}')
+
+
+_commands['predict'] = _Command(
+    _predict, _predict_options, 'effects of knocking down any genes, by a finished run',
+    examples=('vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad',))
 
 # %% ../../nbs/7_run/82_cli.ipynb #cde5a0af
-def _add_evaluate(commands):
-    "The command `evaluate`: official scores of anybody's cells."
-    p = commands.add_parser('evaluate', help='official scores of predicted cells', **_raw,
-        epilog='example:\n  vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv')
-    p.add_argument('pred', metavar='PRED', help='.h5ad of predicted cells and the controls')
-    p.add_argument('real', metavar='REAL', help='.h5ad of measured cells and the same controls')
-    p.add_argument('--season', choices=('2025', '2026'), default='2025',
-                   help='2025: log-normalised values; 2026: counts (default: 2025)')
-    p.add_argument('--target-key', metavar='COLUMN', help='obs column of the perturbed gene (default: target_gene)')
-    p.add_argument('--control', metavar='LABEL', help='label of the controls (default: non-targeting)')
-    p.add_argument('--context-key', metavar='COLUMN', help='obs column of contexts, each scored apart (default: one context)')
-    p.add_argument('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
-    p.set_defaults(run=_evaluate)
+def _evaluate_options(parser):
+    "Two files of cells, and how they name things."
+    add = parser.add_argument
+    add('pred', metavar='PRED', help='.h5ad of predicted cells and the controls')
+    add('real', metavar='REAL', help='.h5ad of measured cells and the same controls')
+    add('--season', choices=('2025', '2026'), default='2025',
+        help='2025: log-normalised values; 2026: counts (default: 2025)')
+    add('--target-key', metavar='COLUMN',
+        help='obs column of the perturbed gene (default: target_gene)')
+    add('--control', metavar='LABEL', help='label of the controls (default: non-targeting)')
+    add('--context-key', metavar='COLUMN',
+        help='obs column of contexts, each scored apart (default: one context)')
+    add('--out', metavar='FILE', help='CSV, a row a perturbation (default: the means are printed)')
 
 
-def _evaluate(pred, real, season, out=None, **options):
+def _evaluate(
+    pred,           # .h5ad of predicted cells
+    real,           # .h5ad of measured cells
+    season:str,
+    out=None,       # CSV, a row a perturbation
+    **options,      # of `evaluate`
+):
+    "Print mean scores; write those of each perturbation if asked."
     import anndata as ad
     from vcc_nb.challenge.compare import evaluate
     from vcc_nb.run.report import markdown_table
@@ -300,86 +429,92 @@ def _evaluate(pred, real, season, out=None, **options):
     if out:
         with atomic_path(out) as path:
             scores.to_csv(path)
-    means = scores.mean(numeric_only=True).rename_axis('score').to_frame(f'mean over {len(scores)} perturbations')
-    print(markdown_table(means, 4) + (f'\n\nA row a perturbation: {out}' if out else ''))
+    means = scores.mean(numeric_only=True).rename_axis('score')
+    print(markdown_table(means.to_frame(f'mean over {len(scores)} perturbations'), 4))
+    if out:
+        print(f'\nA row a perturbation: {out}')
 
 
-def _add_report(commands):
-    "The command `report`: the page once more."
-    p = commands.add_parser('report', help='write the report of a finished run once more, with ablations if asked for', **_raw,
-        epilog="example:\n  vcc_nb report training_runs/my_run --ablate 'without attention' --ablate 'without curriculum' --seeds 3")
-    p.add_argument('folder', metavar='RUN', help='the directory of a finished run')
-    p.add_argument('--ablate', action='append', metavar='NAME',
-                   help="run it again without a part: 'without attention', 'without curriculum', 'without priors', 'highly "
-                        "variable genes', 'network alone', or 'all'")
-    p.add_argument('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
-    p.add_argument('--data', metavar='FILE', help='the screen, where the run was given it in memory')
-    p.set_defaults(run=_report)
+_commands['evaluate'] = _Command(
+    _evaluate, _evaluate_options, 'official scores of predicted cells',
+    examples=('vcc_nb evaluate predicted.h5ad measured.h5ad --season 2025 --out scores.csv',))
+
+# %% ../../nbs/7_run/82_cli.ipynb #e0e8d8ca
+def _report_options(parser):
+    "The run, and what is taken away from it."
+    add = parser.add_argument
+    add('folder', metavar='RUN', help='the directory of a finished run')
+    add('--ablate', action='append', metavar='NAME',
+        help="run it again without a part: 'without attention', 'without curriculum', 'without priors', "
+             "'highly variable genes', 'network alone', or 'all'")
+    add('--seeds', type=int, default=1, metavar='N', help='seeds of the ablations (default: 1)')
+    add('--data', metavar='FILE', help=_screen_in_memory)
 
 
-def _report(folder, seeds, ablate=None, data=None):
+def _report(
+    folder,         # of the run
+    seeds:int,      # of the ablations
+    ablate=None,    # names of `ablations`, or 'all'
+    data=None,      # the screen, where the run was given it in memory
+):
+    "Write the report, and say where it is."
     if ablate:
         from vcc_nb.run.ablate import ablate as run_without_parts
-        run_without_parts(folder, None if 'all' in ablate else ablate, seeds=seeds, adata=data)
+        names = None if 'all' in ablate else ablate
+        run_without_parts(folder, names, seeds=seeds, adata=data)
         print(f'Report: {folder}/training_report.md')
     else:
         from vcc_nb.run.pipeline import read_run
         print(f'Report: {read_run(folder, data).report()}')
 
+
+_commands['report'] = _Command(
+    _report, _report_options,
+    'write the report of a finished run once more, with ablations if asked for',
+    examples=("vcc_nb report training_runs/my_run --ablate 'without attention' "
+              "--ablate 'without curriculum' --seeds 3",))
+
 # %% ../../nbs/7_run/82_cli.ipynb #4e438b2e
-def _add_submit(commands):
-    "The command `submit`: a file that the challenge takes."
-    p = commands.add_parser('submit', help='a file that the challenge takes, from finished runs', **_raw, epilog='''examples:
-  vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run
-  vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad --targets pert_counts.csv --out submission.vcc''')
-    p.add_argument('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context')
-    p.add_argument('--season', choices=('2025', '2026'), required=True, help='whose rules')
-    p.add_argument('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
-    p.add_argument('--controls', metavar='FILE', help="the season's control cells on all its genes (default: the screen of the run)")
-    p.add_argument('--targets', metavar='A,B|FILE', help='perturbations to predict (default: those of the season)')
-    p.add_argument('--method', metavar='NAME', help=_method)
-    p.add_argument('--cells', dest='n_cells', type=int, metavar='N', help='of each target (default: what the season asks for)')
-    p.add_argument('--control-cells', dest='n_controls', type=int, metavar='N', help='control cells in the file (default: all)')
-    p.add_argument('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
-    p.add_argument('--dry-run', action='store_true', help='only say what it would take: cells, disk, memory')
-    p.set_defaults(run=_submit)
+def _submit_options(parser):
+    "Runs, the season, and what goes into the file."
+    add = parser.add_argument
+    add('runs', nargs='+', metavar='RUN', help='directories of finished runs: one, or one a context')
+    add('--season', choices=('2025', '2026'), required=True, help='whose rules')
+    add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
+    add('--controls', metavar='FILE',
+        help="the season's control cells on all its genes (default: the screen of the run)")
+    add('--targets', metavar='A,B|FILE',
+        help='perturbations to predict (default: those of the season)')
+    add('--method', metavar='NAME', help=_method)
+    add('--cells', dest='n_cells', type=int, metavar='N',
+        help='of each target (default: what the season asks for)')
+    add('--control-cells', dest='n_controls', type=int, metavar='N',
+        help='control cells in the file (default: all)')
+    add('--seed', type=int, metavar='N', help='of everything drawn (default: 0)')
+    add('--dry-run', action='store_true', help='only say what it would take: cells, disk, memory')
 
 
-def _submit(runs, season, out, dry_run, targets=None, **options):
+def _submit(
+    runs,           # directories
+    season:str,
+    out,            # .vcc or .h5ad
+    dry_run:bool,
+    targets=None,   # see `_targets`
+    **options,      # of `submit`
+):
+    "Write the file, and print its size and what the preflight found."
     from vcc_nb.challenge.check import report_findings
     from vcc_nb.run.submit import submit
     if targets:
         options['targets'] = _targets(targets)
     size, findings = submit(runs, season, out, dry_run=dry_run, **options)
-    print(size if dry_run else f'{size}\n\n{report_findings(findings)}\nSubmission: {out}')
-
-# %% ../../nbs/7_run/82_cli.ipynb #c436c658
-def _version():
-    "The version, and what it stands on."
-    from importlib.metadata import version
-    return f'vcc_nb {version("vcc-nb")}'
+    print(size)
+    if not dry_run:
+        print(f'\n{report_findings(findings)}\nSubmission: {out}')
 
 
-def parser() -> argparse.ArgumentParser:
-    "The command line of `vcc_nb`."
-    top = argparse.ArgumentParser(prog='vcc_nb', description='Choose genes, train, predict unseen knock-downs and score them.')
-    top.add_argument('--version', action='version', version=_version())
-    commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for add in (_add_train, _add_select, _add_estimate, _add_compare, _add_predict, _add_evaluate, _add_report, _add_submit):
-        add(commands)
-    top.set_defaults(commands=commands.choices)
-    return top
-
-
-def main(argv=None):
-    "Run the command line; exits with 0, or 2 and one sentence."
-    given = {name: value for name, value in vars(parser().parse_args(argv)).items() if value is not None}
-    command = given.pop('commands')[given.pop('command')]
-    run = given.pop('run')
-    if run is _train:
-        given['demo_run'] = given.pop('demo')
-    try:
-        run(**given)
-    except VCCError as e:
-        print(f'vcc_nb: {in_shell_words(str(e), options_of(command))}', file=sys.stderr)
-        sys.exit(2)
+_commands['submit'] = _Command(
+    _submit, _submit_options, 'a file that the challenge takes, from finished runs',
+    examples=('vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run',
+              'vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad '
+              '--targets pert_counts.csv --out submission.vcc'))

@@ -31,20 +31,22 @@ def fit_methods(
     closed:ClosedForms,
     trained:Trained,
 ) -> dict:                  # name -> method, with `predict(targets)` for any gene symbols
-    "Every method of a run, fitted on training perturbations; the network's share in the blend on the validation perturbations."
+    "Every method of a run, fitted on training perturbations (the network's share: on validation)."
     split, effects = task.split, effects_to_learn_from(task)
     methods = [NoChange(), TrainingMean()]
     enough = len(split.train) >= 10
     methods += [Conformal(method, seed=config.seed) if enough else method for method in closed.own]
     if config.score.amplitude_for:
-        methods += [OwnTranscript(Calibrated(method, config.score.amplitude_for), closed.control) for method in closed.plain]
+        louder = [Calibrated(method, config.score.amplitude_for) for method in closed.plain]
+        methods += [OwnTranscript(method, closed.control) for method in louder]
     fitted = {method.name: method.fit(effects, split) for method in methods}
 
     base = fitted[closed.own[-1].name] if config.training.residual else None
     network = _fit_network(config, task, closed, trained, base)
-    blend = Blend([SharedResponse(), NearestGenes(closed.kernel), *closed.plain], ready=[network] if split.valid else [],
-                  belief=20, seed=config.seed)
-    return fitted | dict(network=network, blend=OwnTranscript(blend, closed.control).fit(effects, split))
+    members = [SharedResponse(), NearestGenes(closed.kernel), *closed.plain]
+    blend = Blend(members, ready=[network] if split.valid else [], belief=20, seed=config.seed)
+    blend = OwnTranscript(blend, closed.control).fit(effects, split)
+    return fitted | dict(network=network, blend=blend)
 
 
 def _fit_network(
@@ -54,24 +56,30 @@ def _fit_network(
     trained:Trained,
     base,                   # fitted method that its answers are added to, or None
 ):
-    "The network as a method, with the rule for genes that were not selected, fitted on training perturbations."
+    "The network as a method, with the rule for genes that were not selected."
     features_of = partial(prior_features, panel=task.screen.genes, settings=config.genes)
     train_effects = training_part(effects_to_learn_from(task), task.split)
-    return NetworkEffects(trained.model, trained.genes, features_of, base=base).fit(train_effects, task.split, closed.control)
+    network = NetworkEffects(trained.model, trained.genes, features_of, base=base)
+    return network.fit(train_effects, task.split, closed.control)
 
 # %% ../../nbs/7_run/73_forecast.ipynb #b642eda5
 @dataclass(frozen=True, eq=False)
 class Forecast:
     "What was predicted of the held-out targets."
     by_method:dict                  # name -> Effects (AnnData: perturbation x all genes)
-    weights:pd.Series               # of each method in the blend; of the network its share of the result
+    weights:pd.Series               # of each method in the blend (network: its share of the result)
     amplitudes:dict                 # name -> amplitude, for methods that were amplified
     bounds:pd.DataFrame             # method, perturbation, error, bound: of the mean absolute error
-    recovered:pd.DataFrame          # share of the squared change outside the selected genes that comes back
-    methods:dict|None = None        # the fitted methods; None where the forecast was read from a folder
+    recovered:pd.DataFrame          # share of the change outside the selected genes that comes back
+    methods:dict|None = None        # the fitted methods; None where it was read from a folder
 
 
-def predict_held_out(config:TrainingConfig, task:Task, closed:ClosedForms, trained:Trained) -> Forecast:
+def predict_held_out(
+    config:TrainingConfig,
+    task:Task,
+    closed:ClosedForms,
+    trained:Trained,
+) -> Forecast:
     "Predict the held-out targets by every method."
     methods = fit_methods(config, task, closed, trained)
     by_method = {name: method.predict(list(task.split.test)) for name, method in methods.items()}
@@ -79,29 +87,31 @@ def predict_held_out(config:TrainingConfig, task:Task, closed:ClosedForms, train
     amplitudes = {name: method.fitted.amplitude for name, method in methods.items()
                   if isinstance(getattr(method, 'fitted', None), Calibrated)}
     return Forecast(by_method, weights=methods['blend'].fitted.table(), amplitudes=amplitudes,
-                    bounds=bounds_and_errors(by_method, measured), recovered=recovered(methods['network'].rule, measured),
-                    methods=methods)
+                    bounds=bounds_and_errors(by_method, measured),
+                    recovered=recovered(methods['network'].rule, measured), methods=methods)
 
 
 def bounds_and_errors(by_method:dict, measured:ad.AnnData) -> pd.DataFrame:
-    "(method, perturbation) x (error, bound): mean absolute errors beside the bounds that were stated for them."
+    "(method, perturbation) x (error, bound): mean absolute errors beside their stated bounds."
     tables = {}
     for name, effects in by_method.items():
         if 'mae_bound' in effects.obs:
             error = np.abs(effects.X - measured[effects.obs_names].X).mean(1)
             tables[name] = pd.DataFrame(dict(error=error, bound=effects.obs.mae_bound))
-    return pd.concat(tables or {'': pd.DataFrame(columns=['error', 'bound'])}, names=['method', 'perturbation'])
+    if not tables:
+        tables = {'': pd.DataFrame(columns=['error', 'bound'])}
+    return pd.concat(tables, names=['method', 'perturbation'])
 
 # %% ../../nbs/7_run/73_forecast.ipynb #df738537
 @dataclass(frozen=True, eq=False)
 class Scores:
     "What the predictions are worth."
-    table:pd.DataFrame              # a row a method and perturbation; columns method, perturbation and scores
+    table:pd.DataFrame              # columns method, perturbation and scores
     no_ceiling:str|None = None      # why there is no noise ceiling, where there is none
 
 
 def score_held_out(config:TrainingConfig, task:Task, forecast:Forecast) -> Scores:
-    "Official scores of all methods on the held-out targets, and the noise ceiling where half of the cells can be scored."
+    "Official scores of all methods, and the noise ceiling where half of the cells can be scored."
     options = dict(season=config.score.season, seed=config.seed, fast=config.score.fast_scores)
     table = score_methods(forecast.by_method, task.screen, **options)
     try:

@@ -18,7 +18,7 @@ from ..genes.likeness import read_gene_table
 from ..training import memory
 from ..training.memory import Estimate, TrainingStep, fit_batch, held_now
 from ..training.precision import pick_precision
-from .settings import TrainingConfig
+from .settings import DataSettings, TrainingConfig
 from .task import Chosen, Task
 
 # %% ../../nbs/7_run/74_resources.ipynb #8fc14f06
@@ -26,13 +26,13 @@ def largest_step(
     config:TrainingConfig,
     task:Task=None,         # None: before the screen is opened, any batch can be filled
 ) -> TrainingStep:
-    "A training step of the largest phase. On Apple's GPU memory is shared, and counted as the processor's."
+    "A training step of the largest phase. Memory of Apple's GPU counts as the processor's."
     training, model = config.training, config.model
     batch = training.batch_size
     if training.plan and training.strategy == 'progressive':
         batch = max(phase.batch_size or batch for phase in training.plan)
     if task is not None:
-        batch = min(batch, len(task.split.train)*training.per_target)       # no epoch has more pseudobulks
+        batch = min(batch, len(task.split.train)*training.per_target)   # no epoch has more pseudobulks
     n_features = config.genes.n_features
     if config.genes.gene_table:
         n_features += read_gene_table(config.genes.gene_table).shape[1]
@@ -40,7 +40,8 @@ def largest_step(
     sizes = {name: getattr(model, name) for name in names} | dict(n_features=n_features)
     device = pick_device(training.device)
     return TrainingStep(sizes=dict(n_genes=config.genes.target_genes, **sizes), batch_size=batch,
-                        precision=pick_precision(training.precision, device), recompute=training.recompute,
+                        precision=pick_precision(training.precision, device),
+                        recompute=training.recompute,
                         device='cuda' if device.type == 'cuda' else 'cpu')
 
 # %% ../../nbs/7_run/74_resources.ipynb #60183592
@@ -52,30 +53,45 @@ def batches_gb(task:Task, chosen:Chosen) -> float:
 
 # %% ../../nbs/7_run/74_resources.ipynb #23498184
 def unread_data_gb(config:TrainingConfig, adata=None) -> float:
-    "GiB of the screen and the batches at most, before the screen is opened: its matrix unless backed or in memory already, and the values of the genes asked for."
-    data, file = config.data, None
-    if data.data is None:
-        adata = getattr(adata, 'adata', adata)                  # an AnnData, or a Screen of one
-    elif data.data in ('papalexi', 'vcc_h1_sample'):
-        adata = getattr(embedded, data.data)()
+    "GiB at most, before the screen is opened: of what will be read, and of the batches."
+    data = config.data
+    if data.data in (None, 'papalexi', 'vcc_h1_sample'):
+        n_cells, n_values, _ = _size_in_memory(config, adata)
+        to_read = 0                                 # it is held by the process already
     else:
-        adata, file = open_h5ad(data.data, True)
+        n_cells, n_values, n_bytes = _size_of_file(data)
+        to_read = 0 if data.backed else n_bytes
+    share = min(1, (data.max_cells or np.inf)/n_cells)
+    in_batches = share*min(n_values, n_cells*config.genes.target_genes)
+    return (to_read + 8*in_batches)/2**30
+
+
+def _size_in_memory(config:TrainingConfig, adata=None) -> tuple:
+    "(cells, values, bytes) of a screen that comes with the package, or is given."
+    data = config.data
+    if data.data is None:
+        adata = getattr(adata, 'adata', adata)      # an AnnData, or a Screen of one
+    else:
+        adata = getattr(embedded, data.data)()
     if data.layer is not None:
         pick(data.layer, adata.layers, 'layer')
-    if file:
-        X = file[f'layers/{data.layer}' if data.layer else pick('X', file, 'matrix')]
-    else:
-        X = adata.layers[data.layer] if data.layer else adata.X
-    n_values, n_bytes = _stored(X)
-    to_read = n_bytes if file and not data.backed else 0        # what is in memory already is held by the process
-    if file:
-        file.close()
-        adata.file.close()
-    share = min(1, (data.max_cells or np.inf)/adata.n_obs)
-    return (to_read + 8*share*min(n_values, adata.n_obs*config.genes.target_genes))/2**30
+    X = adata.X if data.layer is None else adata.layers[data.layer]
+    return adata.n_obs, *_stored(X)
 
 
-def _stored(X):
+def _size_of_file(data:DataSettings) -> tuple:
+    "(cells, values, bytes) of the screen in a file; its matrix is not read."
+    adata, file = open_h5ad(data.data, True)
+    if data.layer is not None:
+        pick(data.layer, adata.layers, 'layer')
+    X = file[f'layers/{data.layer}'] if data.layer else file[pick('X', file, 'matrix')]
+    size = adata.n_obs, *_stored(X)
+    file.close()
+    adata.file.close()
+    return size
+
+
+def _stored(X) -> tuple:
     "(values, bytes) of a matrix: CSR, CSC or dense, in memory or in an open HDF5 file."
     if hasattr(X, 'keys'):
         parts = [X[name] for name in ('data', 'indices', 'indptr')]
@@ -89,7 +105,7 @@ def _stored(X):
 @dataclass(frozen=True, eq=False)
 class Plan:
     "What training will take at its peak."
-    estimate:Estimate       # GiB by part, of the step of the largest phase and all that stands beside it
+    estimate:Estimate       # GiB by part: the step of the largest phase, and what stands beside
     data_gb:float           # GiB of cells in it
     process_gb:float        # GiB that the process held when it was made
 
@@ -114,8 +130,8 @@ def require_within_budget(plan:Plan, memory_gb):
     "`VCCError` with what would fit if the plan needs more than `memory_gb` GiB; None: no limit."
     if memory_gb is None or plan.estimate.peak_gb <= memory_gb:
         return
-    raise VCCError(f'training needs {plan.estimate.peak_gb:.2f} GiB at its peak, memory_gb={memory_gb:g} does not hold it; '
-                   f'{_what_would_fit(plan, memory_gb)}')
+    raise VCCError(f'training needs {plan.estimate.peak_gb:.2f} GiB at its peak, '
+                   f'memory_gb={memory_gb:g} does not hold it; {_what_would_fit(plan, memory_gb)}')
 
 
 def _what_would_fit(plan:Plan, memory_gb:float) -> str:
@@ -128,19 +144,21 @@ def _what_would_fit(plan:Plan, memory_gb:float) -> str:
         return plan.of(one).peak_gb
 
     if peak_of_one(n_genes) <= memory_gb:
-        fitting = fit_batch(step, memory_gb, most=step.batch_size, data_gb=plan.data_gb, process_gb=plan.process_gb)
+        fitting = fit_batch(step, memory_gb, most=step.batch_size, data_gb=plan.data_gb,
+                            process_gb=plan.process_gb)
         return f'batch_size={fitting.batch_size} would'
     for halvings in range(1, 8):
         fewer = n_genes//2**halvings
         if fewer and peak_of_one(fewer) <= memory_gb:
-            return f'target_genes={fewer} with batch_size=1 would; so may a smaller embed_dim or n_layers'
+            return (f'target_genes={fewer} with batch_size=1 would; '
+                    f'so may a smaller embed_dim or n_layers')
     fixed = sum(plan.estimate.parts.get(part, 0) for part in ('process', 'data'))/2**30
     return (f'the process and its data hold {fixed:.2f} GiB before the model is made: allow more, '
             f'or fewer cells (max_cells=) or backed=True')
 
 # %% ../../nbs/7_run/74_resources.ipynb #111adbc1
 def plan_resources(config:TrainingConfig, task:Task, chosen:Chosen) -> Plan:
-    "What training will take. `VCCError` with what would fit if that is more than the config's memory_gb."
+    "What training will take. `VCCError`, with what would fit, if that is more than memory_gb."
     plan = make_plan(largest_step(config, task), batches_gb(task, chosen))
     require_within_budget(plan, config.training.memory_gb)
     return plan

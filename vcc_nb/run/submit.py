@@ -17,7 +17,8 @@ from .pipeline import as_run
 # %% ../../nbs/7_run/80_submit.ipynb #84ae6da8
 def require_known(season):
     "`VCCError` for a season whose genes or targets nobody has named."
-    cures = dict(genes='name its control cells (controls=)', targets='name its list of perturbations (targets=)')
+    cures = dict(genes='name its control cells (controls=)',
+                 targets='name its list of perturbations (targets=)')
     for part, cure in cures.items():
         if getattr(season, part) is None:
             raise VCCError(f'the {part} of season {season.name} are not known; {cure}')
@@ -29,7 +30,7 @@ def season_effects(
     *,
     method:str='blend', # see `Run.predict_effects`
 ) -> ad.AnnData:        # Effects: a row for each target (and context); uns: no_change, left_out
-    "What the runs say of a season. `VCCError` if the season's genes or targets are not known, or a context is nobody's."
+    "What the runs say of a season. `VCCError` for unknown genes or targets, or a context without a run."
     require_known(season)
     by_context = {}
     for run in _all_runs(runs):
@@ -37,18 +38,24 @@ def season_effects(
     if season.context_key:
         return _in_all_contexts(by_context, season, method)
     if len(by_context) > 1:
-        raise VCCError(f'season {season.name} has one context, and the runs are of {", ".join(map(str, by_context))}; name one')
+        contexts = ', '.join(map(str, by_context))
+        raise VCCError(f'season {season.name} has one context, and the runs are of {contexts}; name one')
     return expand_effects(next(iter(by_context.values())), season.genes)
 
 
-def _in_all_contexts(by_context, season, method):
-    "Effects in every context of the season; those of a run without a context hold for all that have no run of their own."
+def _in_all_contexts(
+    by_context:dict,    # context of a run, or None -> its effects
+    season,             # with contexts
+    method:str,         # of which these effects are
+) -> ad.AnnData:
+    "Effects in every context; a run without a context stands in for those without a run."
     if not season.contexts:
-        raise VCCError(f'the contexts of season {season.name} are not known; name its control cells (controls=)')
-    missing = [context for context in season.contexts if context not in by_context and None not in by_context]
-    if missing:
-        raise VCCError(f'no run is of context {missing[0]!r} ({len(missing)} such); train one with context={missing[0]!r}, '
-                       f'or one without a context')
+        raise VCCError(f'the contexts of season {season.name} are not known; '
+                       f'name its control cells (controls=)')
+    missing = [context for context in season.contexts if context not in by_context]
+    if missing and None not in by_context:
+        raise VCCError(f'no run is of context {missing[0]!r} ({len(missing)} such); '
+                       f'train one with context={missing[0]!r}, or one without a context')
     parts = []
     for context in season.contexts:
         effects = expand_effects(by_context.get(context, by_context.get(None)), season.genes)
@@ -56,13 +63,16 @@ def _in_all_contexts(by_context, season, method):
         effects.obs_names = effects.obs_names + f' in {context}'
         parts.append(effects)
     whole = ad.concat(parts)
-    whole.uns |= {name: parts[0].uns[name] for name in ('no_change', 'left_out')} | dict(method=method)
+    counts = {name: parts[0].uns[name] for name in ('no_change', 'left_out')}       # alike in all
+    whole.uns |= counts | dict(method=method)
     return whole
 
 
 def _all_runs(runs):
-    "Runs, of one or several."
-    return [as_run(run) for run in (runs if isinstance(runs, (list, tuple)) else [runs])]
+    "The `Run`s of one run or several."
+    if not isinstance(runs, (list, tuple)):
+        runs = [runs]
+    return [as_run(run) for run in runs]
 
 # %% ../../nbs/7_run/80_submit.ipynb #268793e0
 def submit(
@@ -70,15 +80,17 @@ def submit(
     season,                 # '2025', '2026' or a `Season`
     path,                   # .vcc or .h5ad
     *,
-    controls=None,          # the season's control cells on all its genes (path, AnnData or Screen); default: the screen of the first run
-    targets=None,           # the perturbations it asks for: names, or the season's pert_counts.csv; default: those the season has
+    controls=None,          # the season's controls on all its genes; default: screen of the first run
+    targets=None,           # names, or the season's pert_counts.csv; default: those of the season
     method:str='blend',     # see `Run.predict_effects`
     dry_run:bool=False,     # only say what it would take
     **options,              # of `make_submission`: n_cells, n_controls, pool, seed
 ):                          # -> (SubmissionSize, findings of the preflight, or None)
     "A submission from finished runs. `VCCError` if it cannot be one."
     runs = _all_runs(runs)
-    season, screen = season_with_controls(season, runs[0].task.screen if controls is None else controls)
+    if controls is None:
+        controls = runs[0].task.screen
+    season, screen = season_with_controls(season, controls)
     if targets is not None:
         season = complete_season(season, targets=targets)
     effects = season_effects(runs, season, method=method)

@@ -31,7 +31,7 @@ def open_data(
 
 # %% ../../nbs/7_run/71_task.ipynb #d2e1012c
 def effects_elsewhere(settings:DataSettings, screen:Screen):
-    "Effects measured in other screens or contexts (AnnData: perturbation x gene), as the settings name them, or None."
+    "Effects measured elsewhere (AnnData: perturbation x gene), as the settings name them, or None."
     if settings.elsewhere is None:
         return None
     if settings.elsewhere.endswith('.h5ad'):
@@ -40,11 +40,11 @@ def effects_elsewhere(settings:DataSettings, screen:Screen):
         return read_effects(settings.elsewhere)
     contexts = sorted(set(screen.contexts))
     if settings.context not in contexts or len(contexts) < 2:
-        raise VCCError(f"elsewhere='contexts' needs a screen of several contexts, {settings.context!r} among them; "
-                       f"this one has {', '.join(contexts)}")
+        raise VCCError(f"elsewhere='contexts' needs a screen of several contexts, "
+                       f"{settings.context!r} among them; this one has {', '.join(contexts)}")
     return screen.effects(screen.contexts != settings.context)
 
-
+# %% ../../nbs/7_run/71_task.ipynb #62ad5bab
 def with_cells(
     screen:Screen,
     rows,           # mask or positions of the cells to go on with
@@ -61,19 +61,21 @@ def cells_asked_for(
     settings:DataSettings,
     seed:int,       # which cells, where a number of them is asked for
 ) -> Screen:
-    "The screen with the cells of one context, and no more than `max_cells`. `VCCError` if several contexts are left."
+    "The screen with at most `max_cells` cells of one context. `VCCError` if several contexts are left."
     if settings.context is not None:
         pick(settings.context, sorted(set(screen.contexts)), 'context')
         rows = screen.contexts == settings.context
         screen = with_cells(screen, rows, f'cells of context {settings.context} only')
     contexts = sorted(set(screen.contexts))
     if len(contexts) > 1:
-        raise VCCError(f'the screen has {len(contexts)} contexts ({", ".join(contexts[:4])}) and a run learns one: '
+        names = ', '.join(contexts[:4])
+        raise VCCError(f'the screen has {len(contexts)} contexts ({names}) and a run learns one: '
                        f'name it (context=)')
     n_cells = screen.adata.n_obs
     if settings.max_cells and settings.max_cells < n_cells:
         drawn = np_rng(seed, 'max_cells').choice(n_cells, settings.max_cells, replace=False)
-        screen = with_cells(screen, np.sort(drawn), f'{settings.max_cells:,} cells drawn at random (max_cells)')
+        note = f'{settings.max_cells:,} cells drawn at random (max_cells)'
+        screen = with_cells(screen, np.sort(drawn), note)
     return screen
 
 # %% ../../nbs/7_run/71_task.ipynb #36267034
@@ -82,18 +84,19 @@ class Task:
     "What a run works on."
     screen:Screen                   # cells of one context
     split:Split                     # which perturbations train, validate and test
-    elsewhere:ad.AnnData|None       # Effects measured in other screens or contexts, to transfer from
+    elsewhere:ad.AnnData|None       # Effects measured in other screens or contexts
 
 
 def require_usable(split:Split, screen:Screen):
-    "`VCCError` for a split that names a target the screen has not, or leaves too few to score or to learn from."
+    "`VCCError` for a split that names a target the screen has not, or leaves too few for a part."
     lost = sorted({*split.train, *split.valid, *split.test} - set(screen.targets))
     if lost:
-        raise VCCError(f'target {lost[0]!r} of the split is not in the screen ({len(lost)} such targets); '
-                       f'use a split made from it')
+        raise VCCError(f'target {lost[0]!r} of the split is not in the screen '
+                       f'({len(lost)} such targets); use a split made from it')
     if len(split.test) < 2 or len(split.train) < 2:
-        raise VCCError(f'the split has {len(split.test)} test and {len(split.train)} training targets; scoring needs at '
-                       f'least 2 to tell apart, and so does the choice of methods: hold out another share (test=)')
+        raise VCCError(f'the split has {len(split.test)} test and {len(split.train)} training targets; '
+                       f'scoring needs at least 2 to tell apart, and so does the choice of methods: '
+                       f'hold out another share (test=)')
 
 
 def open_task(
@@ -102,16 +105,18 @@ def open_task(
     *,
     split:Split=None,       # default: that of the config, or a stratified one
 ) -> Task:
-    "Open and check the screen, keep the cells asked for, hold out perturbations. `VCCError` for what is refused on the way."
+    "Open the screen, keep the cells asked for, hold out perturbations. `VCCError` for what is refused."
     data = config.data
-    screen = open_data(adata if data.data is None else data.data, target_key=data.target_key, control=data.control,
+    screen = open_data(adata if data.data is None else data.data,
+                       target_key=data.target_key, control=data.control,
                        context_key=data.context_key, layer=data.layer, backed=data.backed)
     elsewhere = effects_elsewhere(data, screen)
     screen = cells_asked_for(screen, data, config.seed)
     if split is None and config.split.split:
         split = Split.load(config.split.split)
     if split is None:
-        split = make_split(screen, test=config.split.test, valid=config.split.valid, seed=config.seed)
+        split = make_split(screen, test=config.split.test, valid=config.split.valid,
+                           seed=config.seed)
     require_usable(split, screen)
     return Task(screen, split, elsewhere)
 
