@@ -144,7 +144,7 @@ def _train_options(parser):
     "Every setting, and three ways to run."
     add = parser.add_argument
     add('--demo', dest='demo_run', action='store_true',
-        help='the demonstration: papalexi, 200 genes, standard; half a minute on 2 cores')
+        help='the demonstration: papalexi, 200 genes, standard; about a minute on 2 cores')
     add('--resume', metavar='RUN',
         help='go on with the run in this directory that did not end; takes no other option')
     add('--dry-run', action='store_true', help='only say what training would take')

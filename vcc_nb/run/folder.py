@@ -1,4 +1,4 @@
-"""The directory of a run: it alone knows file names, gives back what a step made before, and is never half written.
+"""The directory of a run: it knows the files of every step, gives back what a step made before, and is never half written.
 
 Docs: https://vcc-nb.github.io/vcc_nb/7_run/folder.html.md"""
 
@@ -322,11 +322,13 @@ _files_of = {
 # %% ../../nbs/7_run/75_folder.ipynb #25d6b6a1
 @patch
 def step(self:RunFolder,
-    make,               # one of the six functions that are steps
+    make,               # a function that has a line in `_files_of`
     *args,              # its arguments
     **options,          # options of it that say how, not what
 ):
     "What the folder holds of this step, or what `make` makes. `VCCError` if nothing may be made."
+    if make not in _files_of:
+        raise VCCError(f'{make.__name__} is no step of a run: give it a line in _files_of')
     files = _files_of[make]
     result = None if self.fresh else files.read(self, *args)
     if result is not None:

@@ -123,7 +123,7 @@ def run_pipeline(
     on_epoch=(),            # functions (record, model) called after each epoch; True stops training
     progress:bool=True,     # show a progress bar
 ) -> Run:
-    "Do it all. `VCCError` if the folder holds a run, or for what a step refuses; it leaves nothing then."
+    "Do it all. `VCCError` if the folder holds a run, or for what a step refuses (nothing is left, unless epochs were)."
     require_runnable(config, adata)
     folder = RunFolder.new(config, path)
     try:
@@ -149,6 +149,7 @@ def resume_run(
 def read_run(path, adata=None) -> Run:
     "A run that has ended, from its folder. `VCCError` if there is none, or it has not ended."
     folder = RunFolder.read(path)
+    require_one_screen(folder.config, adata)
     return _walk(folder, adata)
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #64ae84e8
