@@ -6,10 +6,11 @@ Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['TARGET', 'CONTROL', 'CONTEXT', 'genes_of', 'combined', 'VCCError', 'near', 'pick', 'np_rng', 'torch_rng',
-           'pick_device', 'machine', 'peak_memory_gb', 'atomic_path']
+           'pick_device', 'machine', 'peak_memory_gb', 'name_beside', 'remove_left_overs', 'atomic_path',
+           'refuse_same_file', 'one_sentence']
 
 # %% ../nbs/00_core.ipynb #d905c8fb
-import contextlib, difflib, os, platform
+import contextlib, difflib, errno, functools, os, platform, re, stat, time, zlib
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #d5574143
@@ -121,20 +122,177 @@ def peak_memory_gb() -> float:
     unit = 1 if platform.system() == 'Darwin' else 1024     # macOS counts bytes, others kibibytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*unit/2**30
 
+# %% ../nbs/00_core.ipynb #2c46c1c0
+@functools.cache
+def _this_machine():
+    "Eight digits for this machine, or this container: process numbers mean something only within it."
+    name = platform.node()
+    with contextlib.suppress(OSError): name += os.readlink('/proc/self/ns/pid')
+    return f'{zlib.crc32(name.encode()):08x}'
+
+def name_beside(
+    path:Path,      # where a file or a folder shall stand in the end
+) -> Path:          # a hidden name in the same folder, new at every call, with the same suffix
+    "Where to write it first: nobody can foresee the name, and it says whose it is."
+    owner = f'{os.urandom(8).hex()}-{_this_machine()}-{os.getpid()}'
+    return path.with_name(f'.{path.stem[:40]}.{owner}.part{path.suffix}')
+
+# %% ../nbs/00_core.ipynb #160deb20
+_part_name = re.compile(r'\..+\.[0-9a-f]{16}-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,9})\.part(\.[^.]*)?', re.S)
+
+def _is_alive(process):
+    "Is there a process of this number on this machine?"
+    try: os.kill(process, 0)
+    except ProcessLookupError: return False
+    except OSError: pass                # there is, and it is somebody else's
+    return True
+
+def _is_left_over(part):
+    "Is this file the unfinished work of a process that has ended?"
+    owner = _part_name.fullmatch(part.name)
+    if owner is None: return False
+    is_ours = os.name == 'posix' and owner['machine'] == _this_machine()    # elsewhere, signal 0 is no question
+    if is_ours and not _is_alive(int(owner['process'])): return True
+    return time.time() - part.lstat().st_mtime > 24*3600
+
+def remove_left_overs(folder:Path):
+    "Remove what killed processes left in the folder under names of `name_beside`, files and folders."
+    with contextlib.suppress(OSError):                  # a folder that cannot be listed
+        for part in folder.glob('.*.part*'):
+            with contextlib.suppress(OSError):          # somebody else has just done it
+                if _is_left_over(part): _remove(part)
+
+def _remove(part):
+    "Remove a file, a link or a whole folder."
+    if part.is_symlink() or not part.is_dir(): return part.unlink(missing_ok=True)
+    import shutil
+    shutil.rmtree(part)
+
+# %% ../nbs/00_core.ipynb #831fa744
+def _replaceable_mode(path):
+    "Permissions of the file at `path`; None if there is no file. `VCCError` if it is not to be replaced."
+    try: mode = path.stat().st_mode
+    except OSError: return None         # nothing there, or the file cannot be made either
+    if stat.S_ISDIR(mode): raise VCCError(f'{str(path)!r} is a folder; name a file in it')
+    if not stat.S_ISREG(mode): raise VCCError(f'{str(path)!r} is no ordinary file; choose another place')
+    if not mode & 0o222:
+        raise VCCError(f'{str(path)!r} is write-protected; choose another place, or allow it: chmod u+w')
+    return mode & 0o777
+
+# %% ../nbs/00_core.ipynb #f45f08bb
+_no_room = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+
+def _not_written(
+    error,      # what went wrong
+    path,       # the file, as it was named by the user
+    beside,     # where it was written
+):              # -> VCCError; None if the error is about something else
+    "The sentence for an error of writing: a full disk, or whatever names the file at `beside`."
+    is_full = getattr(error, 'errno', None) in _no_room or os.strerror(errno.ENOSPC) in str(error)
+    names = [str(getattr(error, name, None)) for name in ('filename', 'filename2')]
+    if str(beside) not in names and not (is_full and names[0] == 'None'): return None
+    reason = getattr(error, 'strerror', None) or os.strerror(errno.ENOSPC)
+    cure = 'make room on the disk, or choose another place' if is_full else 'choose another place'
+    return VCCError(f'{str(path)!r} could not be written ({reason}), nothing there was changed; {cure}')
+
 # %% ../nbs/00_core.ipynb #5539a550
 @contextlib.contextmanager
 def atomic_path(
     path,       # where the file shall stand; missing folders are made
 ):              # yields the path to write to: beside it, same suffix
-    "Write beside, rename into place: write to the path yielded; on an error nothing changes."
+    """Write beside, rename into place: write to the path yielded; on an error what stood there still stands.
+
+    Permissions stay. `VCCError` if the place cannot be written, or must not be."""
     path = Path(path)
     try: path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise VCCError(f'cannot make the folder {str(path.parent)!r} ({e.strerror}); '
                        'choose another place') from None
-    beside = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    mode = _replaceable_mode(path)
+    remove_left_overs(path.parent)
+    beside = name_beside(path)
     try:
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))     # less what umask forbids
+        if mode is not None: beside.chmod(mode | 0o600)     # a private file is private while it is written
         yield beside
-        with open(beside, 'rb+') as f: os.fsync(f.fileno())
-        os.replace(beside, path)
-    finally: beside.unlink(missing_ok=True)
+        _put_in_place(beside, path, mode)
+    except (OSError, RuntimeError) as error:                # h5py and torch say RuntimeError, too
+        sentence = _not_written(error, path, beside)
+        if sentence is None: raise
+        raise sentence from None
+    finally:
+        with contextlib.suppress(OSError): beside.unlink(missing_ok=True)
+
+def _put_in_place(
+    beside,     # what was written
+    path,       # where it shall stand
+    mode,       # its permissions; None: as they are
+):
+    "Rename the file into its place when all of it is on the disk. `VCCError` if nothing was written."
+    with open(beside, 'rb+') as file:
+        if not file.read(1): raise VCCError(f'nothing was written for {str(path)!r}, which is as it was')
+        try: os.fsync(file.fileno())
+        except OSError as e: raise OSError(e.errno, e.strerror, str(beside)) from None
+    if mode is not None: beside.chmod(mode)
+    os.replace(beside, path)
+
+# %% ../nbs/00_core.ipynb #cdc70259
+def refuse_same_file(
+    out,                # the file to be written
+    *inputs,            # files and folders that are read; what names none (None, 'papalexi') is passed over
+    option:str='out',   # what the user calls it
+):
+    "`VCCError` if writing `out` would replace an input, or a file in such a folder, by whatever name or link."
+    for source in inputs:
+        if not isinstance(source, (str, os.PathLike)) or not os.path.exists(source): continue
+        if os.path.exists(out) and os.path.samefile(out, source):
+            raise VCCError(f'{option} {str(out)!r} is {_same_as(out, source)}, which is read and would '
+                           'be lost; choose another name')
+        if _is_file_in(out, source):
+            raise VCCError(f'{option} {str(out)!r} is a file of {str(source)!r}, which is read and would '
+                           'be changed; choose another name')
+
+def _same_as(out, source):
+    "How to name the source, if `out` is it by another name."
+    return 'the input itself' if str(out) == str(source) else f'the input {str(source)!r}'
+
+def _is_file_in(out, folder):
+    "Does `out`, or what it links to, stand in the folder?"
+    if not (os.path.isdir(folder) and os.path.lexists(out)): return False
+    places = Path(out).resolve(), Path(out).parent.resolve()/Path(out).name
+    return any(place.is_relative_to(Path(folder).resolve()) for place in places)
+
+# %% ../nbs/00_core.ipynb #b0ae9373
+_memory_words = 'out of memory', "can't allocate memory", os.strerror(errno.ENOMEM)
+_permission = 'ask for the permission, or name another one'
+_room = 'make room on the disk (TMPDIR names that of temporary files), or choose another place'
+_cures = {errno.ENOENT: 'name one that is there', errno.EACCES: _permission, errno.EPERM: _permission,
+          errno.EROFS: 'choose another place', errno.EISDIR: 'name a file', errno.EDQUOT: _room, errno.EFBIG: _room}
+
+def one_sentence(
+    error:BaseException,
+):                      # -> (sentence, exit status), or None for an error that deserves its traceback
+    "What to tell a user of the shell: 130 for Ctrl-C, 2 for all else that is not the code's fault."
+    text = (str(error).strip().splitlines() or [''])[0][:200]
+    if isinstance(error, VCCError): return str(error), 2
+    if isinstance(error, KeyboardInterrupt):
+        return 'stopped; no file is half written, and a run goes on with vcc_nb train --resume RUN', 130
+    if isinstance(error, MemoryError) or _says(error, *_memory_words):
+        detail = f' ({text})' if text else ''
+        return f'the memory does not suffice{detail}; take fewer genes, a smaller batch or a larger machine', 2
+    if _says(error, os.strerror(errno.ENOSPC)): return f'the disk is full ({text}); {_room}', 2
+    if isinstance(error, OSError): return _about_a_file(error, text), 2
+    return None
+
+def _says(error, *words):
+    "Is it an error of torch, h5py or the system that says one of these things in its text?"
+    return isinstance(error, (RuntimeError, OSError)) and any(word in str(error) for word in words)
+
+def _about_a_file(error, text):
+    "Which file, what the system says, and what to do."
+    name = error.filename if isinstance(error.filename, (str, bytes, os.PathLike)) else None
+    file = 'a file' if name is None else repr(os.fsdecode(name))
+    reason = error.strerror or text or type(error).__name__
+    cure = _cures.get(error.errno, 'look after it, or name another one')
+    if 'temporary directory' in reason: cure = 'set TMPDIR to a folder that can be written'
+    return f'{file} cannot be read or written ({reason}); {cure}'

@@ -8,7 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/leaks.html.md"""
 __all__ = ['scramble', 'check_no_leak']
 
 # %% ../../nbs/1_data/13_leaks.ipynb #99f4450e
-import anndata as ad, numpy as np
+import anndata as ad, numpy as np, scipy.sparse as sp
 from ..core import VCCError, np_rng
 from .screen import Screen, open_screen
 from .splits import Split
@@ -20,7 +20,8 @@ def scramble(
     seed:int=0,         # which nonsense
 ) -> Screen:            # the changed copy, in memory, opened as `screen` was
     "A copy with the values of the cells in `rows` dealt to other genes, tripled (counts) or halved."
-    X, rng = screen.lognorm(raw=True), np_rng(seed, 'scramble')
+    X = sp.vstack([block for _, block in screen.blocks(raw=True)], format='csr')
+    rng = np_rng(seed, 'scramble')
     factor = 3 if screen.values == 'counts' else 0.5
     for row in np.flatnonzero(rows):
         cell = slice(X.indptr[row], X.indptr[row+1])

@@ -14,25 +14,24 @@ import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from ..core import VCCError, pick
 from .bulks import effects_of, pseudobulks_of
-from .labels import (check_cell_numbers, check_gene_names, find_context_column, find_control_label, find_target_column, read_labels)
+from .labels import (Labels, check_cell_numbers, context_names, find_context_column, labels_of,
+    read_labels, spaced_labels, uneven_targets)
 from .values import check_logs, recognise_values, scan_values
 from .storage import damaged_file, expression_matrix, open_h5ad, row_blocks
 
 # %% ../../nbs/1_data/10_screen.ipynb #20b9f13e
 def _read_columns(
-    obs,        # table of cells
+    adata,      # its tables of cells and genes
     options,    # what `open_screen` was asked for
 ) -> dict:      # the fields of `Screen` that are about cells
-    "What the table of cells says: labels, contexts, and where they stand."
-    target_key = find_target_column(obs, options['target_key'], options['control'])
-    labels = read_labels(obs, target_key)
-    control = find_control_label(labels, target_key, options['control'])
-    check_cell_numbers(labels, options['min_cells'])
-    context_key = find_context_column(obs, options['context_key'])
-    if context_key: contexts = read_labels(obs, context_key)
-    else: contexts = np.full(len(obs), 'all', dtype=object)
-    return dict(labels=labels, contexts=contexts, target_key=target_key, control=control,
-        context_key=context_key)
+    "What the tables say: labels, guides, contexts, and where they stand."
+    reading = labels_of(adata, options['target_key'], options['control'])
+    check_cell_numbers(reading.cells, options['min_cells'])
+    context_key = find_context_column(adata.obs, options['context_key'])
+    if context_key: contexts = read_labels(adata.obs, context_key)
+    else: contexts = np.full(adata.n_obs, 'all', dtype=object)
+    return dict(labels=reading.cells, contexts=contexts, target_key=reading.target_key,
+        control=reading.control, context_key=context_key, guides=reading.guides, reading=reading)
 
 # %% ../../nbs/1_data/10_screen.ipynb #7add590e
 @dataclass(repr=False)
@@ -40,7 +39,7 @@ class Screen:
     "A checked screen of perturbed cells. Made by `open_screen`."
     adata:ad.AnnData            # the data, untouched, in memory or backed
     X:object                    # its expression matrix (X or a layer); row blocks can be sliced
-    labels:np.ndarray           # (cells,) perturbed gene of each cell, or the control label
+    labels:np.ndarray           # (cells,) gene ('A+B': genes) or control of each; None: left out
     contexts:np.ndarray         # (cells,) context of each cell ('all' where the file has none)
     target_key:str              # obs column of the labels
     control:str                 # label of the control cells
@@ -51,12 +50,17 @@ class Screen:
     source:str = 'AnnData'      # path, or where the AnnData says it is from
     options:dict = field(default_factory=dict)  # of `open_screen`, to open a copy alike
     notes:list = field(default_factory=list)    # what was chosen and why
+    guides:np.ndarray|None = None   # (cells,) label as written, where labels are guides
+    reading:Labels|None = None  # how each label was read
 
     @property
     def genes(self): return self.adata.var_names
 
     @property
     def is_control(self): return self.labels == self.control
+
+    @property
+    def used(self): return pd.notna(self.labels)    # (cells,) mask; the others name no gene
 
     @property
     def n_cells(self): return pd.Series(self.labels).value_counts().rename('n_cells').sort_index()
@@ -83,14 +87,26 @@ def _description(screen, top):
     if screen.target_sum:
         origin = 'as asked' if asked['target_sum'] else 'median of controls'
         values += f'; normalised to {screen.target_sum:,.0f} per cell ({origin})'
-    return [f'targets in obs[{screen.target_key!r}], {controls}', contexts, values]
+    notes = [f'targets in obs[{screen.target_key!r}], {controls}', contexts, values]
+    return [*notes, *(screen.reading.notes if screen.reading else ()), *_notes_of_contexts(screen)]
+
+def _notes_of_contexts(screen):
+    "Contexts without controls, and spaces around their names."
+    key = screen.context_key
+    if not key: return
+    without = sorted(set(screen.contexts[screen.used]) - set(screen.contexts[screen.is_control]))
+    for context in without:
+        n_cells = (screen.contexts == context).sum()
+        yield f'no controls in context {context!r} ({n_cells:,} cells): no effect can be measured in it'
+    spaced = spaced_labels(screen.adata.obs, key)
+    if spaced: yield f'spaces around labels of obs[{key!r}] are dropped: {", ".join(map(repr, spaced[:5]))}'
 
 # %% ../../nbs/1_data/10_screen.ipynb #343d3fba
 def open_screen(
     data,                       # path of an .h5ad, or an AnnData (cells x genes)
     *,
     target_key:str=None,        # obs column that names the perturbed gene; default: found
-    control:str=None,           # label of the control cells; default: found
+    control=None,               # label of the controls, several, or a pattern 'NT*'; default: found
     context_key:str=None,       # obs column of cell type or line; default: found; False: none
     layer:str=None,             # layer with the values; default: X
     values:str=None,            # 'counts' or 'log-normalised'; default: detected
@@ -105,7 +121,7 @@ def open_screen(
     if isinstance(data, Screen): return data
     adata, file = (data, None) if isinstance(data, ad.AnnData) else open_h5ad(data, backed)
     source = str(adata.uns.get('source', 'AnnData') if adata is data else data)
-    try: return _checked(adata, file, options, source)
+    try: return _checked(adata, file, options, source, is_ours=adata is not data)
     except OSError as e:
         raise damaged_file('the backed file' if adata is data else data, e) from None
 
@@ -114,28 +130,62 @@ def _checked(
     file,       # h5py.File to read the matrix from, or None
     options,    # what `open_screen` was asked for
     source,     # where the data are from
+    is_ours,    # was the AnnData read here, from a file?
 ) -> Screen:
     "The screen, if every check is passed."
     notes = []
     X = expression_matrix(adata, options['layer'], notes, file)
-    check_gene_names(adata)
-    columns = _read_columns(adata.obs, options)
+    columns = _read_columns(adata, options)
     depth, top, whole = scan_values(X, adata)
     values, target_sum = recognise_values(options['values'], top, whole), None
     if values == 'counts':
         is_control = columns['labels'] == columns['control']
         target_sum = options['target_sum'] or float(np.median(depth[is_control]))
     elif not options['values']: check_logs(X, top)
-    screen = Screen(adata, X, **columns, values=values, depth=depth, target_sum=target_sum,
-        source=source, options=options, notes=notes)
-    notes[:0] = _description(screen, top)
+    names = _with_names(adata, columns['reading'], is_ours=is_ours)
+    screen = Screen(names, X, **columns, values=values, depth=depth, target_sum=target_sum,
+        source=source, options=options)
+    screen.notes = [*_description(screen, top), *notes]
     return screen
 
+def _with_names(
+    adata,      # in memory or backed
+    reading,    # `Labels` of its cells and genes
+    is_ours:bool,   # was it read here, from a file?
+):              # -> AnnData: the same matrix, with the names that were read
+    "The AnnData with its labels and gene names as they were read; itself where these are as they stand."
+    table = reading.table[reading.table.name.notna()]
+    relabelled = (table.index != table.name).any()
+    renamed = not reading.genes.equals(adata.var_names)
+    if not (relabelled or renamed): return adata
+    if adata.isbacked and not is_ours:
+        if not renamed: return adata
+        raise VCCError('gene names of a backed AnnData must be mended '
+            f'({adata.var_names[0]!r} is read as {reading.genes[0]!r}); pass the path of the file, with backed=True')
+    if adata.is_view: adata = adata.copy()
+    elif not is_ours: adata = _same_matrix(adata)
+    if renamed: adata.var_names = reading.genes
+    if relabelled:
+        as_written = adata.obs[reading.target_key].astype(str).to_numpy(object)
+        names = np.where(reading.used, reading.cells, as_written)
+        adata.obs[reading.target_key] = pd.Categorical(names)
+        if reading.guides is not None and 'guide' not in adata.obs:
+            adata.obs['guide'] = pd.Categorical(reading.guides)
+    return adata
+
+def _same_matrix(adata):
+    "Another AnnData around the same values, with tables of its own."
+    return ad.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), uns=dict(adata.uns),
+        layers=dict(adata.layers), obsm=dict(adata.obsm), varm=dict(adata.varm))
+
 # %% ../../nbs/1_data/10_screen.ipynb #c5b35e24
+_defaults = dict(target_key=None, control=None, context_key=None, layer=None, values=None,
+    target_sum=None, min_cells=2)
+
 def _check_request(data, options):
     "`VCCError` for arguments that cannot be meant."
     if isinstance(data, Screen):
-        if any(options[name] is not None for name in options if name != 'min_cells'):
+        if any(options[name] != default for name, default in _defaults.items()):
             raise VCCError('a Screen is open already; pass these options where it is first opened')
     elif not isinstance(data, (ad.AnnData, str, Path)):
         raise VCCError(f'data is a {type(data).__name__}; '
@@ -157,7 +207,7 @@ def blocks(self:Screen, size:int=1024, raw:bool=False):
 @patch
 def lognorm(
     self:Screen,
-    rows=None,      # (cells,) mask of the cells wanted; default all
+    rows=None,      # (cells,) mask of the cells wanted; default all that are used
     genes=None,     # names of the genes wanted, in the order wanted; default all
     raw:bool=False, # values as stored instead
 ):                  # -> scipy CSR float32 (cells wanted x genes wanted)
@@ -173,20 +223,37 @@ def lognorm(
 
 @patch
 def mask(self:Screen, rows=None):
-    "`rows` as a (cells,) mask; all cells if None; `VCCError` for anything else."
+    "`rows` as a (cells,) mask, less the cells that are left out; `VCCError` for anything else."
     rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
     if rows.dtype != bool or rows.shape != self.labels.shape:
         raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), '
             f'not {rows.dtype} of shape {rows.shape}')
-    return rows
+    return rows & self.used
 
 @patch
 def gene_index(self:Screen, genes):
     "Positions of `genes` on the gene axis; `VCCError` for one that is not on it."
     genes = list(genes)
     index = self.genes.get_indexer(genes)
-    if (index < 0).any(): pick(genes[int(np.argmin(index))], self.genes, 'gene')
+    if (index < 0).any(): pick(genes[int(np.argmin(index))], self.genes, 'gene')    # raises
     return index
+
+# %% ../../nbs/1_data/10_screen.ipynb #f224014e
+@patch
+def require_even_contexts(self:Screen):
+    "`VCCError` if contexts are pooled (`context_key=False`) and targets are spread over them unevenly."
+    if self.options.get('context_key') is not False: return
+    for column in context_names:
+        if column not in self.adata.obs: continue
+        contexts = self.adata.obs[column].astype(str).to_numpy(object)
+        uneven = uneven_targets(self.labels, contexts, self.control)
+        if uneven.empty: continue
+        first = uneven.iloc[0]
+        raise VCCError(f'context_key=False pools the contexts of obs[{column!r}], but {len(uneven):,} of '
+            f'{len(self.targets):,} targets are spread over them unlike the controls ({uneven.index[0]!r}: '
+            f'{first.of_target:.0%} of its cells in {first.context!r}, {first.of_controls:.0%} of the controls), so '
+            'differences between contexts would pass for effects; leave context_key out, or pass the cells '
+            'of one context')
 
 # %% ../../nbs/1_data/10_screen.ipynb #52b4feb5
 @patch
@@ -205,6 +272,7 @@ def effects(
     rows=None,      # (cells,) mask of the cells that may be used; default all
 ) -> ad.AnnData:    # Effects: perturbation x all genes; X the change, layers['se'] its error
     "Mean log-normalised expression of each target minus that of the controls of its context."
+    self.require_even_contexts()
     return effects_of(self.pseudobulks(rows), self.control)
 
 @patch

@@ -9,10 +9,10 @@ __all__ = ['Split', 'make_split', 'leave_one_out']
 
 # %% ../../nbs/1_data/11_splits.ipynb #a4475c75
 import json
-from dataclasses import dataclass, asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
-from ..core import TARGET, VCCError, np_rng, atomic_path
+from ..core import TARGET, VCCError, atomic_path, combined, genes_of, np_rng
 from .bulks import effect_sizes
 from .screen import Screen
 
@@ -28,13 +28,20 @@ class Split:
 
     def __post_init__(self):
         for part in ('train', 'valid', 'test'):
-            object.__setattr__(self, part, tuple(getattr(self, part)))
+            object.__setattr__(self, part, tuple(_named_once(getattr(self, part))))
         targets = self.train + self.valid + self.test
         double = sorted({target for target in targets if targets.count(target) > 1})
         if double:
             raise VCCError(f'target {double[0]!r} stands in the split more than once; '
                 'a target trains, validates or tests')
         if not self.train: raise VCCError('the split has no training target; hold out fewer')
+
+    def trained_parts(self):
+        "{combination to validate or test: those of its genes that are trained alone}."
+        train = set(self.train)
+        parts = {target: [gene for gene in genes_of(target) if gene in train]
+            for target in self.valid + self.test if len(genes_of(target)) > 1}
+        return {target: genes for target, genes in parts.items() if genes}
 
     def rows(self, screen:Screen, *parts):
         "(cells,) mask of the controls and of the targets in `parts` ('train', 'valid', 'test')."
@@ -52,6 +59,12 @@ class Split:
         except (OSError, TypeError, json.JSONDecodeError) as e:
             raise VCCError(f'{str(path)!r} is no split file ({e}); '
                 'write one with Split.save') from None
+
+def _named_once(targets):
+    "Targets under the names that a screen gives them; 'B+A' beside 'A+B' is the same one."
+    targets = [str(target) for target in targets]
+    names = [combined(genes_of(target)) for target in targets]
+    return [name for name, target in zip(names, targets) if target == name or name not in targets]
 
 # %% ../../nbs/1_data/11_splits.ipynb #072f1bc2
 def make_split(
@@ -75,7 +88,16 @@ def make_split(
     role[rest] = _deal(len(rest), n_valid, 'valid', rng)
     parts = [sorted(targets[role == part]) for part in ('train', 'valid', 'test')]
     shares = f'(test={test}, valid={valid})'
-    return Split(*parts, seed, f'perturbations held out, stratified by effect size {shares}')
+    split = Split(*parts, seed, f'perturbations held out, stratified by effect size {shares}')
+    return _with_trained_parts(split)
+
+def _with_trained_parts(split):
+    "The split, whose `method` says how many combinations have a part that is trained alone."
+    parts = split.trained_parts()
+    if not parts: return split
+    target, genes = next(iter(parts.items()))
+    return replace(split, method=f'{split.method}; of {len(parts)} combinations held out a part is trained '
+        f'alone ({target}: {", ".join(genes)})')
 
 def _by_effect_size(screen):
     "Targets from weak to strong (mean over contexts)."

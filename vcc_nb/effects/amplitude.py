@@ -10,10 +10,11 @@ __all__ = ['pds', 'best_setting', 'Calibrated']
 # %% ../../nbs/5_effects/58_amplitude.ipynb #dad4d01a
 from copy import copy
 import numpy as np, pandas as pd
-from ..core import TARGET, pick
+from ..core import TARGET, genes_of, pick
 from ..data.splits import Split
 from .base import EffectModel, TrainingMean
 from .held_out import folds_of, out_of_fold
+from ..genes.names import genes_on_axis
 
 # %% ../../nbs/5_effects/58_amplitude.ipynb #27f630e5
 def pds(
@@ -23,19 +24,27 @@ def pds(
     genes,          # names of the columns
     *,
     ties:str='own first',   # of equally near effects: 'own first', or 'argsort' as in cell-eval
+    combinations:bool=True, # leave out all genes of 'A+B'; False: none of them, as cell-eval has it
 ) -> np.ndarray:    # (targets,) 1 - rank/n
     "How near each prediction is to its own true effect among all: L1, the target's gene left out."
     from scipy.spatial.distance import cdist
     pick(ties, ('own first', 'argsort'), 'ties')
     predicted, real = np.asarray(predicted, np.float64), np.asarray(real, np.float64)
     distance = cdist(predicted, real, 'cityblock')
-    own_gene = pd.Index(genes).get_indexer(list(targets))
-    rows = np.flatnonzero(own_gene >= 0)
-    columns = own_gene[rows]
-    distance[rows] -= np.abs(predicted[rows, columns][:, None] - real[:, columns].T)
+    targets = list(targets)
+    if not combinations: targets = ['' if len(genes_of(name)) > 1 else name for name in targets]
+    for rows, columns in _one_gene_each(*genes_on_axis(targets, genes)):
+        distance[rows] -= np.abs(predicted[rows, columns][:, None] - real[:, columns].T)
     if ties == 'own first': rank = (distance < np.diag(distance)[:, None]).sum(1)
     else: rank = np.array([np.flatnonzero(np.argsort(d) == i)[0] for i, d in enumerate(distance)])
     return 1 - rank/len(real)
+
+def _one_gene_each(rows, columns):
+    "Rows and columns of own genes, no row twice: one pair of arrays, more where there are combinations."
+    while len(rows):
+        once, first = np.unique(rows, return_index=True)
+        yield once, columns[first]
+        rows, columns = np.delete(rows, first), np.delete(columns, first)
 
 # %% ../../nbs/5_effects/58_amplitude.ipynb #3b65497e
 def best_setting(

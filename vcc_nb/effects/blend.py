@@ -21,13 +21,13 @@ def share_of(
     others,         # (targets, genes) what all other methods say
     truth,          # (targets, genes)
     noise,          # (targets,) relative variance of the noise
-    belief:float=0, # how many targets' worth of doubt
+    doubt:float=0,  # how many targets' worth of doubt in the network
 ) -> float:
     "How far, 0 to 1, to go to the network; 0 unless it pays by more than a standard error."
     weight = 1/noise[:, None]
     step, error = network - others, truth - others
-    doubt = 1 + belief/len(truth)
-    share = (weight*step*error).sum()/max((weight*step**2).sum()*doubt, 1e-30)
+    larger = 1 + doubt/len(truth)
+    share = (weight*step*error).sum()/max((weight*step**2).sum()*larger, 1e-30)
     share = float(np.clip(share, 0, 1))
     gain = (weight*(error**2 - (error - share*step)**2)).sum(1)
     pays = len(gain) > 1 and gain.mean() > gain.std(ddof=1)/np.sqrt(len(gain))
@@ -49,25 +49,37 @@ class Blend(EffectModel):
     "Weighted sum of methods; trained networks (`ready`) are weighed on the validation targets."
     name = 'blend'
     def __init__(self,
-        models,             # methods, fitted here; the last is the one believed in
+        models,             # methods, fitted here
         ready=(),           # trained networks: fitted methods
         folds:int=10,       # inner folds of the training targets
-        belief:float=0,     # how many targets' worth of trust the last method has beforehand
+        belief:float=0,     # how many targets' worth of trust one method has beforehand
         seed:int=0,         # which folds
+        believed:int=-1,    # which of `models` has it; -1: the last
     ):
         self.models, self.ready = list(models), list(ready)
-        self.folds, self.belief, self.seed = folds, belief, seed
+        if not -len(self.models) <= believed < len(self.models):
+            raise VCCError(f'believed={believed} is none of the {len(self.models)} models; '
+                f'count from 0, or from the last with -1')
+        self.folds, self.belief, self.seed, self.believed = folds, belief, seed, believed
 
     def learn(self, train):
         truth, noise = np.asarray(train.X, np.float64), row_noise(train)
         folds = dict(folds=self.folds, seed=self.seed)
         held_out = [out_of_fold(model, train, **folds) for model in self.models]
         changes, spreads = zip(*held_out)
-        self.weights = stack_weights(changes, truth, noise, self.belief)
+        self.weights = self.weigh(changes, truth, noise)
         everyone = Split(train.obs[TARGET], [], [])
         self.fitted = [copy(model).fit(train, everyone) for model in self.models]
         self.shares = []        # of the networks, in `fit`
         self._learn_spread(truth - self._sum(changes), spreads, noise)
+
+    def weigh(self,
+        changes,    # of each method, (targets, genes): what it says of targets it has not seen
+        truth,      # (targets, genes)
+        noise,      # (targets,) relative variance of the noise
+    ):              # (methods,)
+        "The weight of each method. A subclass may choose otherwise."
+        return stack_weights(changes, truth, noise, self.belief, self.believed)
 
     def _sum(self, changes):
         return sum(weight*change for weight, change in zip(self.weights, changes))
@@ -81,8 +93,8 @@ class Blend(EffectModel):
         self.gene_spread, self.scale = rms_error(error, noise), None
         spread = mean_spread(self.weights, spreads)
         if spread is not None:
-            weight = noise[:, None]
-            self.scale = np.sqrt((error**2/weight).mean()/(spread**2/weight).mean())
+            squared = (error**2/noise[:, None]).mean()/(spread**2/noise[:, None]).mean()
+            self.scale = np.sqrt(squared)
 
     def fit(self, effects:ad.AnnData, split:Split):
         "Weights from the training targets, shares of the networks from the validation targets."
@@ -108,6 +120,7 @@ class Blend(EffectModel):
         return change, mean_spread(self.weights, spreads)*self.scale
 
     def table(self) -> pd.Series:
-        "Weight of each method; for networks the share of the result."
+        """Weight of each method. For networks how far to go, from the sum before it, to what it says;
+        applied in the order of `ready`."""
         names = [m.name for m in [*self.models, *self.ready]]
         return pd.Series([*self.weights, *self.shares], index=names, name='weight')

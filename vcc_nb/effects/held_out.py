@@ -113,7 +113,8 @@ def stack_weights(
     predictions,    # list of (perturbations, genes): what each method says of rows it has not seen
     truth,          # (perturbations, genes)
     noise,          # (perturbations,) relative variance of the noise of each row
-    belief:float=0, # how many perturbations' worth of trust that the last method alone is right
+    belief:float=0, # how many perturbations' worth of trust that one method alone is right
+    believed:int=-1,    # which one; -1: the last
 ) -> np.ndarray:    # (methods,) weights of 0 or more
     "Weights whose sum of predictions comes nearest to the truth: least squares, none negative."
     from scipy.optimize import nnls
@@ -123,7 +124,7 @@ def stack_weights(
     products = np.array([_products(p, predictions) for p in predictions])
     with_truth = np.array(_products(truth, predictions))
     prior = belief/len(truth)*np.diag(products)
-    with_truth[-1] += prior[-1]
+    with_truth[believed] += prior[believed]
     products += np.diag(prior)
     ridge = 1e-9*max(np.trace(products), 1e-30)     # so that equal predictions can be told apart
     root = np.linalg.cholesky(products + ridge*np.eye(len(products)))

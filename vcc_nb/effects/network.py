@@ -11,6 +11,7 @@ __all__ = ['UnselectedGenes', 'recovered', 'NetworkEffects']
 import anndata as ad, numpy as np, pandas as pd
 from ..data.splits import Split
 from .base import make_effects, training_part
+from ..genes.names import as_list, first_on_axis
 
 # %% ../../nbs/5_effects/56_network.ipynb #1adf90e1
 class UnselectedGenes:
@@ -86,7 +87,7 @@ class NetworkEffects:
 
     def predict(self, targets, context=None) -> ad.AnnData:
         "Effects of `targets` on all genes."
-        targets = list(targets)
+        targets = as_list(targets)
         all_genes = self._all_genes(self._answer(targets), targets)
         return make_effects(all_genes, targets, self.rule.genes, method=self.name)
 
@@ -97,7 +98,7 @@ class NetworkEffects:
         self.model.eval()
         features = self.features(targets) if callable(self.features) else self.features.loc[targets]
         control_BG = torch.tensor(self.control, device=device).expand(len(targets), -1)
-        target_B = torch.tensor(pd.Index(self.selected).get_indexer(targets), device=device)
+        target_B = torch.tensor(first_on_axis(targets, self.selected), device=device)
         features_BF = torch.tensor(features.to_numpy(np.float32), device=device)
         with torch.no_grad(): change_BG = self.model(control_BG, target_B, features_BF)
         return change_BG.cpu().numpy()

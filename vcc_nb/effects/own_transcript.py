@@ -9,10 +9,11 @@ __all__ = ['OwnTranscript', 'own_transcripts', 'mask_own']
 
 # %% ../../nbs/5_effects/59_own_transcript.ipynb #594a763d
 from copy import copy
-import anndata as ad, numpy as np, pandas as pd
+import anndata as ad, numpy as np
 from ..core import VCCError, TARGET
 from ..data.splits import Split
-from .base import EffectModel, training_part
+from .base import EffectModel, check_effects, training_part
+from ..genes.names import genes_on_axis
 
 # %% ../../nbs/5_effects/59_own_transcript.ipynb #1f4168bb
 class OwnTranscript(EffectModel):
@@ -27,6 +28,7 @@ class OwnTranscript(EffectModel):
 
     def fit(self, effects:ad.AnnData, split:Split):
         "Learn the share, and the model without own transcripts. `VCCError` for another control."
+        check_effects(effects, self.name)
         if len(self.control) != effects.n_vars:
             raise VCCError(f'control has {len(self.control)} genes and the effects '
                 f'{effects.n_vars}; pass screen.control_mean() of the same screen')
@@ -53,10 +55,8 @@ class OwnTranscript(EffectModel):
         return out
 
 def own_transcripts(targets, genes) -> tuple:
-    "Rows and columns of the targets' own transcripts, where they are on the gene axis."
-    columns = pd.Index(genes).get_indexer(list(targets))
-    rows = np.flatnonzero(columns >= 0)
-    return rows, columns[rows]
+    "Rows and columns of the targets' own transcripts (all of a combination's) on the gene axis."
+    return genes_on_axis(targets, genes)
 
 def mask_own(
     effects:ad.AnnData,     # measured
@@ -69,6 +69,6 @@ def mask_own(
     for row, column in zip(rows, columns):
         knocked_down = own_rows[own_columns == column]
         others = np.delete(np.asarray(train.X)[:, column], knocked_down)
-        X[row, column] = others.mean() if len(train) > 1 else 0
+        X[row, column] = others.mean() if len(train) > 1 and len(others) else 0
     masked.X = X
     return masked

@@ -9,11 +9,13 @@ __all__ = ['means_of_others', 'SharedResponse', 'QuickKernel', 'NearestGenes', '
            'choose_weights', 'KernelRidge']
 
 # %% ../../nbs/5_effects/52_ridge.ipynb #628fb7b1
+from itertools import chain
 import numpy as np
 from ..core import TARGET
 from .base import EffectModel
 from .held_out import rms_error, row_noise, stack_weights
 from ..genes.likeness import GeneKernel
+from ..genes.names import as_list, genes_by_perturbation
 
 # %% ../../nbs/5_effects/52_ridge.ipynb #59026f55
 def means_of_others(
@@ -52,7 +54,7 @@ class QuickKernel:
         genes,              # those that will be asked for again and again
         quick=None,         # `full.on(genes)`, where it is there already
     ):
-        self.full, self.genes = full, frozenset(genes)
+        self.full, self.genes = full, frozenset(chain(*genes_by_perturbation(genes)))
         self.quick = full.on(list(dict.fromkeys(genes))) if quick is None else quick
 
     @property
@@ -60,8 +62,8 @@ class QuickKernel:
 
     def kernel_of(self, a, b=None):
         "The quick kernel if it knows all genes of `a` and `b`, else the full one."
-        quick = self.genes.issuperset(a) and (b is None or self.genes.issuperset(b))
-        return self.quick if quick else self.full
+        asked = chain(*genes_by_perturbation([*as_list(a), *as_list([] if b is None else b)]))
+        return self.quick if self.genes.issuperset(asked) else self.full
 
     def parts(self, a, b=None):
         "As `GeneKernel.parts`: name of the source -> (len(a), len(b)) similarity."

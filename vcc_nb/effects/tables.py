@@ -6,12 +6,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/tables.html.md"""
 
 # %% auto #0
 __all__ = ['score_of_rank', 'value_columns', 'gene_columns', 'as_change', 'read_table', 'pivot_long', 'index_wide',
-           'read_effects']
+           'name_perturbations', 'read_effects']
 
 # %% ../../nbs/5_effects/57_tables.ipynb #28f6c08a
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
-from ..core import TARGET, VCCError, pick
+from ..core import TARGET, VCCError, combined, genes_of, pick
 from ..data.labels import context_names, control_names, target_names
 from .base import make_effects
 
@@ -117,6 +117,27 @@ def index_wide(
     numbers = table.apply(lambda column: _as_numbers(column, column.name))
     return numbers.set_axis(table.index.astype(str), axis=0), values
 
+# %% ../../nbs/5_effects/57_tables.ipynb #1cd5d587
+def name_perturbations(
+    table,          # perturbation x gene
+) -> tuple:         # the table, each perturbation by its one name; sentences: what was renamed
+    "`VCCError` for a perturbation that is there twice, by two names."
+    names = [_name_of(label) for label in table.index]
+    said = [f'{label} is called {name}' for label, name in zip(table.index, names) if label != name]
+    double = pd.Index(names).duplicated()
+    if double.any():
+        first = names[int(np.argmax(double))]
+        labels = [repr(label) for label, name in zip(table.index, names) if name == first]
+        raise VCCError(f'the table of effects has {first} more than once, as {" and ".join(labels)}; '
+            f'keep one row of each perturbation')
+    return table.set_axis(names, axis=0), said
+
+def _name_of(label):
+    "The genes of a label but control guides, in order."
+    genes = [gene.strip() for gene in genes_of(label)]
+    if len(genes) == 1: return label
+    return combined(gene for gene in genes if gene not in control_names) or label
+
 # %% ../../nbs/5_effects/57_tables.ipynb #652ea1ac
 def read_effects(
     table,              # DataFrame, or the path of a CSV, TSV or parquet file
@@ -124,14 +145,15 @@ def read_effects(
     values:str=None,    # what they are, of `value_columns`; None: by the name of their column
     score:str='1/sqrt(1+rank)',     # how a rank becomes a number, of `score_of_rank`
     genes=None,         # the gene axis; None: all of the table, in its order (long: sorted)
-) -> ad.AnnData:        # Effects; uns: method, values, score, share of pairs not listed
+) -> ad.AnnData:        # Effects; uns: method, values, score, share of pairs not listed, notes
     "A table of perturbations by genes as Effects. `VCCError` for what cannot be read."
     table = read_table(table)
     target = next((name for name in target_names if name in table and name != 'gene'), None)
     gene = next((name for name in gene_columns if name in table), None)
     if target and gene: table, values = pivot_long(table, target, gene, values)
     else: table, values = index_wide(table, target, values)
-    table = table[~table.index.isin(control_names)]
+    table = table[~table.index.isin([*control_names, *(f'{c}+{c}' for c in control_names)])]
+    table, said = name_perturbations(table)
     if not table.size:
         raise VCCError('the table of effects holds no perturbation beside the controls')
     if genes is not None: table = table.reindex(columns=list(genes))
@@ -139,4 +161,5 @@ def read_effects(
     out = make_effects(np.where(missing, 0, change), table.index, table.columns, method='measured')
     out.uns['values'], out.uns['score'] = values, score if values == 'rank' else ''
     out.uns['not_listed'] = float(missing.mean())
+    if said: out.uns['notes'] = said
     return out

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np, torch
 from numba import njit
 from torch import Tensor
+from ..core import VCCError
+from .attention import check_graph, check_inputs
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #8775e822
 _fastmath = {'reassoc', 'contract', 'arcp', 'nsz'}      # no assumption on inf and NaN
@@ -52,7 +54,7 @@ def _add(out, i, factor, x, j):
     "Add `factor` times row `j` of `x` to row `i` of `out`."
     for d in range(out.shape[1]): out[i, d] += factor*x[j, d]
 
-@njit(inline='always', **_compiled)
+@njit(**_compiled)
 def _softmax(
     q, k,           # (G, D) queries and keys
     row,            # the gene that reads
@@ -76,11 +78,11 @@ def _forward(q, k, v, indptr, indices, absent, target, out, weights):
     "One head of one example, (G, D): the answer to `out`, (E + G,) `weights` as in the picture."
     scale = q.dtype.type(1/math.sqrt(q.shape[1]))
     genes = np.empty(np.diff(indptr).max() + 1, np.int64)
-    out[:] = 0
     for row in range(len(q)):
         n = _readable(row, indptr, indices, absent, target, genes)
         row_weights = weights[indptr[row] + row:]
         _softmax(q, k, row, genes, n, scale, row_weights)
+        out[row] = 0
         for i in range(n): _add(out, row, row_weights[i], v, genes[i])
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #dff865c2
@@ -139,6 +141,7 @@ def _shapes(q, k, v, indptr, indices, absent, target):
 @torch.library.custom_op('vcc_nb::sparse_attention', mutates_args=(), device_types='cpu')
 def _attend(q:Tensor, k:Tensor, v:Tensor, indptr:Tensor, indices:Tensor, absent:Tensor,
     target:Tensor) -> tuple[Tensor, Tensor]:
+    check_inputs(q, k, v, absent, target)       # once more: torch.compile skips what asks for numbers
     out = _shapes(q, k, v, indptr, indices, absent, target)
     _each_head(_forward, (q, k, v), (indptr, indices, absent, target), out)
     return out
@@ -160,6 +163,11 @@ def _gradients(ctx, d_out, _):
     d_q, d_k, d_v = _attend_backward(*ctx.saved_tensors, d_out.contiguous())
     return d_q, d_k, d_v, None, None, None, None
 
+def _no_second_gradients(ctx, *grads):
+    raise VCCError("attention_type='sparse' has first derivatives only; for derivatives of gradients use "
+        "attention_type='linear'")
+
+_attend_backward.register_autograd(_no_second_gradients)
 _attend.register_fake(_shapes)
 _attend_backward.register_fake(_gradient_shapes)
 _attend.register_autograd(_gradients, setup_context=_keep)
@@ -172,6 +180,8 @@ def sparse_attention_cpu(
     graph,                      # a `Graph`: row reads column
 ):                              # -> B x H x G x D
     "Every gene reads its neighbours and the perturbed gene, on a CPU (meta device: shapes alone)."
+    check_inputs(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B)
+    check_graph(graph, q_BHGD.shape[2], q_BHGD.device)
     wide = torch.promote_types(q_BHGD.dtype, torch.float32)
     q, k, v = (x.to(wide).contiguous() for x in (q_BHGD, k_BHGD, v_BHGD))
     out, _ = _attend(q, k, v, graph.indptr, graph.indices, absent_BG, target_B)

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import torch
 from torch.autograd.function import once_differentiable
 from ..core import VCCError
+from .attention import check_graph, check_inputs
 
 # %% ../../nbs/3_model/31_attention_gpu.ipynb #a370efd2
 def transposed(
@@ -280,5 +281,12 @@ def sparse_attention_triton(
     target_B,                   # position of the perturbed gene, -1 for none: everyone reads it
     graph,                      # `indptr` and `indices`, int32, on the same device: row reads column
 ):                              # -> B x H x G x D
-    "Every gene reads its neighbours and the perturbed gene, on a GPU. `VCCError` without triton."
+    """Every gene reads its neighbours and the perturbed gene, on a GPU.
+    `VCCError` without triton, and for what would be read outside of what is given."""
+    check_inputs(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B)
+    n_genes, width = q_BHGD.shape[2:]
+    if v_BHGD.shape[3] != width:
+        raise VCCError(f'the values are {v_BHGD.shape[3]} wide, queries and keys {width}; '
+            'on a GPU all must have one width')
+    check_graph(graph, n_genes, q_BHGD.device)
     return _SparseOnGPU.apply(q_BHGD, k_BHGD, v_BHGD, absent_BG, target_B, graph)

@@ -11,7 +11,8 @@ __all__ = ['Block', 'as_graph', 'MemoryEfficientStateModel', 'create_memory_effi
 import numpy as np, pandas as pd, scipy.sparse as sp, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from .attention import Graph, attention_weights, get_attention, random_graph
+from .attention import Graph, attention_weights, check_absent, check_pointers, check_reader
+from .attention import check_target, check_tensor, get_attention, random_graph
 from ..core import VCCError, pick
 
 # %% ../../nbs/3_model/32_state_model.ipynb #7d40b023
@@ -42,14 +43,9 @@ class Block(nn.Module):
         if self.training and self.drop.p: return h_BGE + self.drop(layer(x))
         return torch.addmm(h_BGE.flatten(0, 1), x.flatten(0, 1), layer.weight.T).view_as(h_BGE)
 
-    def read(self, h_BGE, absent_BG, target_B, graph):
-        "What attention answers, the heads of a gene side by side: B x G x E."
-        read_BHGD = self.attention(*self.heads(h_BGE), absent_BG, target_B, graph)
-        return read_BHGD.transpose(1, 2).flatten(2)
-
     def forward(self, h_BGE, absent_BG=None, target_B=None, graph=None):
-        # what was read has no name here: it would be held until the end, to the peak of memory
-        h_BGE = self.add(h_BGE, self.out, self.read(h_BGE, absent_BG, target_B, graph))
+        read_BHGD = self.attention(*self.heads(h_BGE), absent_BG, target_B, graph)
+        h_BGE = self.add(h_BGE, self.out, read_BHGD.transpose(1, 2).flatten(2))
         return self.add(h_BGE, self.down, F.gelu(self.up(self.norm2(h_BGE))))
 
 # %% ../../nbs/3_model/32_state_model.ipynb #dc86e954
@@ -70,6 +66,16 @@ def _graph_for(attention_type, network, n_genes):
         raise VCCError(f'the network has {len(graph):,} genes, n_genes={n_genes:,}; '
             'make the network for the genes of the model')
     return graph
+
+def _check_sizes(least, dropout, **sizes):
+    "`VCCError` unless each size is a whole number of `least` or more, and dropout a share."
+    for name, size in sizes.items():
+        is_whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+        if not is_whole or size < least[name]:
+            raise VCCError(f'{name}={size!r} must be a whole number of {least[name]} or more')
+    is_number = isinstance(dropout, (int, float, np.number)) and not isinstance(dropout, bool)
+    if not is_number or not 0 <= dropout <= 1:
+        raise VCCError(f'dropout={dropout!r} is a share of values; choose a number from 0 to 1')
 
 def _check_heads(embed_dim, n_heads):
     if embed_dim % n_heads == 0: return
@@ -94,6 +100,9 @@ class MemoryEfficientStateModel(nn.Module):
     ):
         super().__init__()
         attention = get_attention(attention_type)
+        least = dict(n_genes=1, embed_dim=1, n_heads=1, n_layers=0, n_features=0, n_contexts=0)
+        _check_sizes(least, dropout, n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads,
+            n_layers=n_layers, n_features=n_features, n_contexts=n_contexts)
         _check_heads(embed_dim, n_heads)
         self.sizes = dict(n_genes=n_genes, embed_dim=embed_dim, n_heads=n_heads,
             attention_type=attention_type, n_layers=n_layers, n_features=n_features,
@@ -125,7 +134,7 @@ def _in_order(self:MemoryEfficientStateModel, x_BG, target_B, absent_BG):
     "The input in the network's order."
     if self.graph is None: return x_BG, target_B, absent_BG
     order = self.graph.order
-    if target_B is not None: target_B = torch.where(target_B < 0, -1, order.argsort()[target_B])
+    if target_B is not None: target_B = torch.where(target_B < 0, -1, order.argsort()[target_B.long()])
     if absent_BG is not None: absent_BG = absent_BG[:, order]
     return x_BG[:, order], target_B, absent_BG
 
@@ -138,6 +147,18 @@ def _told_to_all(self:MemoryEfficientStateModel, n_examples, features_BF, contex
     is_named_B1 = (context_B >= 0)[:, None]
     return all_BE + self.context(context_B.clamp(min=0))*is_named_B1
 
+def _hits(target_B, G):
+    "(B, G) True for the genes that are hit: one for each example, or several (B, T)."
+    gene_G = torch.arange(G, device=target_B.device)
+    if target_B.dim() == 1: return gene_G == target_B[:, None]
+    return (gene_G == target_B[..., None]).any(1)
+
+def _read_by_all(target_B):
+    "(B,) the gene hit that everyone reads: of several, the first that has a token; -1 if there is none."
+    if target_B is None or target_B.dim() == 1: return target_B
+    first_B1 = (target_B >= 0).int().argmax(1, keepdim=True)
+    return target_B.gather(1, first_B1)[:, 0]
+
 @patch
 def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B):
     "(B, G, E) tokens before the first block; all in the network's order."
@@ -146,38 +167,82 @@ def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_
     if self.graph is not None: gene_GE = gene_GE.index_select(0, self.graph.order)
     all_BE = self._told_to_all(B, features_BF, context_B)
     if target_B is None: hit_BG = torch.zeros_like(x_BG)
-    else: hit_BG = (torch.arange(G, device=x_BG.device) == target_B[:, None]).to(x_BG.dtype)
+    else: hit_BG = _hits(target_B, G).to(x_BG.dtype)
     state_BG2 = torch.stack([x_BG, hit_BG], 2)
     weight_B2E = self.state.weight.T.expand(B, -1, -1)
     return torch.baddbmm(gene_GE + all_BE[:, None], state_BG2, weight_B2E)
 
 # %% ../../nbs/3_model/32_state_model.ipynb #980dc0e9
 @patch
-def _check(self:MemoryEfficientStateModel, x_BG, features_BF, context_B):
-    "Refuse input that is not of the model's sizes."
-    n_genes, n_contexts = self.sizes['n_genes'], self.sizes['n_contexts']
-    if x_BG.shape[-1] != n_genes:
-        raise VCCError(f'the expression given has {x_BG.shape[-1]} genes, the model {n_genes}; '
+def _check(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B, absent_BG):
+    "Refuse input that is not of the model's sizes and types, or says what no gene or context is."
+    n_genes = self.sizes['n_genes']
+    check_tensor(x_BG, 'the expression is')
+    if x_BG.dim() != 2:
+        raise VCCError(f'the expression given has {x_BG.dim()} axes; pass examples x genes, '
+            'as with x[None] for a single example')
+    if x_BG.shape[1] != n_genes:
+        raise VCCError(f'the expression given has {x_BG.shape[1]} genes, the model {n_genes}; '
             'pass the genes the model was made for, in their order')
-    if features_BF is not None and self.prior is None:
+    n_examples = len(x_BG)
+    if n_examples == 0: raise VCCError('the expression given has no examples; pass one row at least')
+    self._check_type(x_BG, 'the expression given')
+    if target_B is not None: _check_targets(target_B, n_examples, n_genes)
+    if absent_BG is not None: check_absent(absent_BG, n_examples, n_genes)
+    if features_BF is not None: self._check_features(features_BF, n_examples)
+    if context_B is not None: self._check_contexts(context_B, n_examples)
+
+def _check_targets(target_B, n_examples, n_genes):
+    "`check_target`, of one gene for each example, or of several."
+    check_tensor(target_B, 'target')
+    several = target_B.dim() == 2 and len(target_B) == n_examples and target_B.numel()
+    if several: return check_target(target_B.flatten(), target_B.numel(), n_genes)
+    check_target(target_B, n_examples, n_genes)
+
+@patch
+def _check_type(self:MemoryEfficientStateModel, x, what):
+    own = self.gene.weight.dtype
+    mixes = x.is_floating_point() and torch.is_autocast_enabled(x.device.type)
+    if x.dtype != own and not mixes:
+        raise VCCError(f'{what} is {x.dtype}, the model {own}; pass it as {own}, as with .to({own})')
+
+@patch
+def _check_features(self:MemoryEfficientStateModel, features_BF, n_examples):
+    n_features = self.sizes['n_features']
+    if self.prior is None:
         raise VCCError('features were given to a model made without them; make it with n_features=')
-    if context_B is not None and (self.context is None or context_B.max() >= n_contexts):
+    check_tensor(features_BF, 'features')
+    if features_BF.shape != (n_examples, n_features):
+        raise VCCError(f"features are {' x '.join(map(str, features_BF.shape))}, and must be {n_examples} "
+            f'examples x the n_features={n_features} that the model was made with')
+    self._check_type(features_BF, 'the table of features')
+
+@patch
+def _check_contexts(self:MemoryEfficientStateModel, context_B, n_examples):
+    n_contexts = self.sizes['n_contexts']
+    if self.context is None:
         raise VCCError('a context was given that the model does not have '
-            f'(n_contexts={n_contexts}); make it with more, or pass -1 for one it does not know')
+            '(n_contexts=0); make it with more, or leave the context out')
+    try: check_target(context_B, n_examples, n_contexts)
+    except VCCError:
+        raise VCCError('a context was given that the model does not have '
+            f'(n_contexts={n_contexts}); make it with more, or pass a whole number for each of '
+            f'{n_examples} examples: 0 to {n_contexts-1}, or -1 for one it does not know') from None
 
 @patch
 def forward(self:MemoryEfficientStateModel,
     x_BG,                   # log-normalised expression of control cells
-    target_B=None,          # position of the perturbed gene, -1 where it has no token
+    target_B=None,          # position of the perturbed gene, -1: it has no token; (B, T): of several
     features_BF=None,       # prior-knowledge vector of the perturbed gene
     context_B=None,         # number of the context, -1 for one the model does not know
     absent_BG=None,         # True for genes that were not measured: nobody reads them
 ):                          # -> B x G: change of each gene on the log scale
     "What each gene does when the target is perturbed. `VCCError` for input not of the model's sizes."
-    self._check(x_BG, features_BF, context_B)
+    self._check(x_BG, target_B, features_BF, context_B, absent_BG)
     x_BG, target_B, absent_BG = self._in_order(x_BG, target_B, absent_BG)
     h_BGE = self.tokens(x_BG, target_B, features_BF, context_B)
-    for block in self.blocks: h_BGE = block(h_BGE, absent_BG, target_B, self.graph)
+    read_B = _read_by_all(target_B)
+    for block in self.blocks: h_BGE = block(h_BGE, absent_BG, read_B, self.graph)
     change_BG = self.change(self.norm(h_BGE))[..., 0]
     if self.graph is None: return change_BG
     return change_BG[:, self.graph.order.argsort()]
@@ -254,18 +319,68 @@ def _from_neighbours(
     return torch.where(takes_mean_G[:, None], mean_GE, rows_GE)
 
 # %% ../../nbs/3_model/32_state_model.ipynb #df626a78
+def _weighed_sizes(weights):
+    "The sizes that a state_dict has."
+    n_genes, embed_dim = weights['gene.weight'].shape
+    blocks = {name.split('.')[1] for name in weights if name.startswith('blocks.')}
+    n_features = weights['prior.0.weight'].shape[1] if 'prior.0.weight' in weights else 0
+    n_contexts = len(weights['context.weight']) if 'context.weight' in weights else 0
+    return dict(n_genes=n_genes, embed_dim=embed_dim, n_layers=len(blocks), n_features=n_features,
+        n_contexts=n_contexts)
+
+def _check_weights(weights):
+    "`VCCError` unless these are named tensors that are as large as they look, every number finite."
+    if not isinstance(weights, dict) or not all(isinstance(x, torch.Tensor) for x in weights.values()):
+        raise VCCError('the weights must be tensors by name, as model.state_dict() gives them')
+    for name, x in weights.items():
+        if x.layout != torch.strided or x.is_quantized or not x.is_contiguous():
+            raise VCCError(f'the weight {name!r} is not stored as its own plain numbers; '
+                'save it with save_checkpoint')
+        if name.startswith('graph.'): continue          # `check_pointers` looks at these
+        if not x.is_floating_point() or not x.isfinite().all():
+            raise VCCError(f'the weight {name!r} holds what is no finite number; use an earlier checkpoint')
+
+def _check_fit(sizes, weights):
+    "`VCCError` unless the sizes are those of the weights."
+    if not isinstance(sizes, dict): raise VCCError(f'the sizes are {type(sizes).__name__}, not sizes by name')
+    if 'gene.weight' not in weights or weights['gene.weight'].dim() != 2:
+        raise VCCError("the weights have no table of genes ('gene.weight', genes x embed_dim); "
+            'use those of a MemoryEfficientStateModel')
+    names = ('n_genes', 'embed_dim', 'n_heads', 'attention_type', 'n_layers', 'n_features',
+        'n_contexts', 'dropout')
+    if set(sizes) != set(names):
+        raise VCCError(f"the sizes must be {', '.join(names)}, no more and no less; use model.sizes")
+    for name, size in _weighed_sizes(weights).items():
+        if sizes.get(name) != size:
+            raise VCCError(f'the sizes say {name}={sizes.get(name)!r:.40}, the weights have {size:,}; '
+                'load both from one model')
+
 def load_model(
     sizes:dict,     # of the model that was saved
     weights:dict,   # its state_dict
 ) -> MemoryEfficientStateModel:
-    "A model as it was saved, its network with it."
-    network = None
-    if 'graph.order' in weights:
-        indptr, indices = weights['graph.indptr'].numpy(), weights['graph.indices'].numpy()
-        network = Graph(sp.csr_matrix((np.ones(len(indices)), indices, indptr)))
-    model = MemoryEfficientStateModel(**sizes, network=network)
+    "A model as it was saved, its network with it. `VCCError`: sizes and weights that do not fit."
+    _check_weights(weights)
+    _check_fit(sizes, weights)
+    model = MemoryEfficientStateModel(**sizes, network=_saved_network(weights))
+    needed = {name: tuple(x.shape) for name, x in model.state_dict().items()}
+    saved = {name: tuple(x.shape) for name, x in weights.items()}
+    for name in sorted({*needed, *saved}):
+        if needed.get(name) != saved.get(name):
+            raise VCCError(f'the weight {name!r} is of shape {saved.get(name, "none")}, a model of these sizes '
+                f'has {needed.get(name, "none")}; load sizes and weights from one model')
     model.load_state_dict(weights)
     return model
+
+def _saved_network(weights):
+    "The network among the weights, in the order in which it was saved; None if there is none."
+    names = ('graph.order', 'graph.indptr', 'graph.indices')
+    parts = [weights[name] for name in names if name in weights]
+    if not parts: return None
+    if len(parts) < 3: raise VCCError(f"the network needs {', '.join(names)}, and one is missing")
+    check_pointers(*parts)
+    order, indptr, indices = (x.numpy() for x in parts)
+    return Graph(sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(len(order), len(order))))
 
 # %% ../../nbs/3_model/32_state_model.ipynb #4c3998fa
 @patch
@@ -276,11 +391,15 @@ def attention_map(self:MemoryEfficientStateModel,
     layer:int=-1,           # which block
 ):                          # -> B x H x G: how much it reads of each gene
     "The attention weights of one gene in one layer; rows sum to 1."
-    self._check(x_BG, features_BF, context_B)
+    self._check(x_BG, target_B, features_BF, context_B, absent_BG)
+    n_genes, n_layers = self.sizes['n_genes'], len(self.blocks)
+    check_reader(reader, n_genes)
+    if not -n_layers <= layer < n_layers:
+        raise VCCError(f'layer={layer} does not exist; the model has {n_layers}, from 0 to {n_layers-1}')
     x_BG, target_B, absent_BG = self._in_order(x_BG, target_B, absent_BG)
     kind, place_G = self.sizes['attention_type'], torch.arange(x_BG.shape[1], device=x_BG.device)
     if self.graph is not None: place_G = self.graph.order.argsort()
-    rest = absent_BG, target_B, self.graph
+    rest = absent_BG, _read_by_all(target_B), self.graph
     with torch.no_grad():
         h_BGE = self.tokens(x_BG, target_B, features_BF, context_B)
         for block in self.blocks[:layer]: h_BGE = block(h_BGE, *rest)

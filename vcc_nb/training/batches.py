@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from numba import njit
 from ..core import VCCError, np_rng, pick
 from ..data.screen import Screen
+from ..genes.names import first_on_axis
 from .disk_cells import disk_cells
 
 # %% ../../nbs/4_training/40_batches.ipynb #e496feba
@@ -26,9 +27,9 @@ class Batch:
     "Training examples: what the model is given, and the change it should answer."
     x_BG:torch.Tensor           # control state: mean of a set of control cells (log scale)
     change_BG:torch.Tensor      # mean of a set of perturbed cells minus the mean of all controls
-    target_B:torch.Tensor       # place of the perturbed gene among the genes, -1: none of them
-    features_BF:torch.Tensor    # prior-knowledge vector of the perturbed gene
-    targets:list                # names of the perturbed genes
+    target_B:torch.Tensor       # place of the (first) perturbed gene among the genes, -1: none
+    features_BF:torch.Tensor    # prior-knowledge vector of the perturbation
+    targets:list                # names of the perturbations
     context_B:torch.Tensor=None # number of the context, -1: unknown to the model; None: no numbers
     base_BG:torch.Tensor=None   # a change to which the model's answer is added; None: zero
 
@@ -271,7 +272,7 @@ class PseudobulkBatches(Batches):
         self.context_of_unit = self.units.context_numbers(self.units.contexts)
         several = contexts is not None and len(contexts) > 1
         self.number_in_model = self.units.context_numbers(contexts) if several else None
-        self.position = pd.Index(self.genes).get_indexer(self.units.targets)
+        self.position = first_on_axis(self.units.targets, self.genes)
         self.features = table_rows(features, self.units.targets)
         self.base = table_rows(base, self.units.targets, self.genes)
 

@@ -9,7 +9,7 @@ __all__ = ['MAGIC', 'save_checkpoint', 'load_checkpoint', 'in_order_of', 'run_ch
            'prune_checkpoints']
 
 # %% ../../nbs/4_training/43_checkpoints.ipynb #40fb4e40
-import hashlib, io, numpy as np, pandas as pd, scipy.sparse as sp, torch, warnings
+import hashlib, io, numpy as np, pandas as pd, scipy.sparse as sp, torch, warnings, zipfile
 from pathlib import Path
 from ..core import VCCError, atomic_path
 from ..model.attention import Graph
@@ -44,7 +44,7 @@ def load_checkpoint(
     except FileNotFoundError:
         raise VCCError(f'no checkpoint at {str(path)!r}; check the path') from None
     except Exception as e:
-        reason = f'{type(e).__name__}: {str(e).splitlines()[0][:80]}'
+        reason = str(e) if isinstance(e, VCCError) else f'{type(e).__name__}: {str(e)[:80]}'.splitlines()[0]
         raise VCCError(f'{str(path)!r} is damaged or no checkpoint of this library ({reason}); use '
             f'another one') from None
     if genes is not None and list(genes) != about['genes']:
@@ -53,12 +53,30 @@ def load_checkpoint(
     return model.eval(), about
 
 def _read(path):
-    "(model, what else was saved), if the checksum is right."
+    "(model, what else was saved), if the checksum is right and all of it fits together."
     head, _, body = path.read_bytes().partition(b'\n')
-    if head != MAGIC + hashlib.sha256(body).hexdigest().encode():
-        raise ValueError('the checksum is wrong')
+    if head != MAGIC + hashlib.sha256(body).hexdigest().encode(): raise VCCError('the checksum is wrong')
+    _check_archive(body)
     about = torch.load(io.BytesIO(body), map_location='cpu', weights_only=True)
-    return load_model(about.pop('sizes'), about.pop('weights')), about
+    if not isinstance(about, dict) or not {'sizes', 'weights', 'genes'} <= about.keys():
+        raise VCCError('it must hold sizes, weights and genes')
+    model = load_model(about.pop('sizes'), about.pop('weights'))
+    _check_genes(about['genes'], model.sizes['n_genes'])
+    return model, about
+
+def _check_archive(body):
+    "`VCCError` if it would be larger in memory than it is as a file."
+    with zipfile.ZipFile(io.BytesIO(body)) as archive: parts = archive.infolist()
+    size = sum(part.file_size for part in parts)
+    if size > len(body) or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise VCCError(f'its {len(body):,} bytes would unpack to {size:,}')
+
+def _check_genes(genes, n_genes):
+    "`VCCError` unless these are as many names, each once."
+    if not isinstance(genes, list) or not all(isinstance(gene, str) for gene in genes):
+        raise VCCError('its genes are no list of names')
+    if len(genes) != n_genes or len(set(genes)) != n_genes:
+        raise VCCError(f'it names {len(set(genes)):,} genes in {len(genes):,} places, its model has {n_genes:,}')
 
 def in_order_of(
     genes,                              # the order wanted
