@@ -9,6 +9,7 @@ __all__ = ['Material', 'control_material', 'cell_blocks', 'control_blocks', 'gen
 
 # %% ../../nbs/6_challenge/60_cells.ipynb #cb3ef43a
 from dataclasses import dataclass
+from functools import cache
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from ..core import TARGET, CONTEXT, VCCError, np_rng, pick
 from ..data.screen import Screen
@@ -245,6 +246,7 @@ def _cell_blocks(
 ):              # iterator of (target, context, cells)
     "The cells of `plan`, each target from its own stream of random numbers: none disturbs another."
     several = plan.context.nunique() > 1
+    deepest = cache(lambda: _deepest(screen))       # asked for large effects only
     for context, part in plan.groupby('context', sort=False):
         material = control_material(screen, context, **reading)
         if making['kind'] == 'counts' and material.counts is None:
@@ -253,7 +255,7 @@ def _cell_blocks(
         for target, n, row in zip(part.target, part.n, part.row):
             rng = np_rng(seed, f'cells of {target}' + (f' in {context}' if several else ''))
             wanted = material.mean + np.asarray(effects.X[row], np.float64).ravel()
-            _require_plausible(target, wanted, material.mean)
+            _require_plausible(target, wanted, material.mean, deepest)
             replace = n > material.n or not making['exact']
             drawn = rng.choice(material.n, n, replace=replace)
             yield target, context, _make_cells(material, drawn, wanted, **making, rng=rng)
@@ -262,12 +264,19 @@ def _require_plausible(
     target,
     wanted,         # (genes,) mean log-normalised value wanted
     control_mean,   # (genes,)
+    deepest,        # function: the most that a cell of the screen has
 ):
-    "`VCCError` if the cells would have more than 20 times the transcripts of a control cell."
-    growth = np.expm1(wanted.clip(0, 50)).sum()/np.expm1(control_mean).sum()
-    if growth > 20:
+    """`VCCError` if the cells would have more than 20 times the transcripts of a control cell, and more
+    than any cell of the screen: the means of measured cells never have."""
+    transcripts = np.expm1(wanted.clip(0, 50)).sum()
+    growth = transcripts/np.expm1(control_mean).sum()
+    if growth > 20 and transcripts > 1.001*deepest():
         raise VCCError(f'the effects on {target!r} would make cells with {growth:,.3g} times the '
             f'transcripts of a control cell; effects are changes of the mean natural log1p value')
+
+def _deepest(screen):
+    "The most that a cell of the screen has, taken back from the log, in one pass."
+    return max(float(np.expm1(block).sum(1).max()) for _, block in screen.blocks())
 
 # %% ../../nbs/6_challenge/60_cells.ipynb #bcc5849c
 def control_blocks(

@@ -12,6 +12,7 @@ import contextlib, json, tarfile, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
+from tqdm.auto import tqdm
 from ..core import VCCError
 from .doubts import compare_with_controls, pairs_of, what_and_cure
 from .rules import Checked, Finding, apply_rules
@@ -66,10 +67,16 @@ def _read_h5ad(
         if X is None: shape = len(obs), len(var)
         else: shape = X.attrs['shape'] if isinstance(X, h5py.Group) else X.shape
         shape = tuple(int(n) for n in shape)
+        if shape != (len(obs), len(var)):
+            raise ValueError(f'X is {shape}, obs and var are {len(obs), len(var)}')
     except Exception as error:
-        raise VCCError(f'{name} cannot be read as an h5ad ({str(error).splitlines()[0][:80]}); '
+        raise VCCError(f'{name} cannot be read as an h5ad ({_first_line(error)}); '
             f'write it again with adata.write_h5ad') from None
     return Submission(obs, var.index, X, shape)
+
+def _first_line(error):
+    "The beginning of what an exception says; its kind where it says nothing."
+    return (str(error).splitlines() or [''])[0][:80] or type(error).__name__
 
 # %% ../../nbs/6_challenge/68_check.ipynb #8f2695c1
 def import_zstd():
@@ -81,41 +88,94 @@ def import_zstd():
         raise VCCError("packing a .vcc needs zstandard; install it with: pip install 'vcc-nb[submit]', "
             "or write an .h5ad") from None
 
+def _most_bytes(season, packed):
+    "What an .h5ad of the season can take at most, and what that many packed bytes can hold."
+    values = season.max_stored or season.max_cells*season.n_genes
+    of_season = 12*values + 300*(season.max_cells + season.n_genes)     # float64 and int32; names
+    return min(int(of_season), 300*packed) + (64 << 20)
+
 @contextlib.contextmanager
 def _unpacked(
     path,
     season:Season,      # says which entries must be there
-    findings:list,      # gets a `Finding` for a watermark that does not read as it should
+    findings:list,      # gets a `Finding` for a companion that does not read as it should
 ):                      # yields (raw file without a name that holds the .h5ad, meta.json or None)
-    "The .h5ad of a .vcc, unpacked. Raises `VCCError` if an entry is missing or damaged."
+    """The .h5ad of a .vcc, unpacked into the folder of temporary files. Raises `VCCError` if an entry is
+    missing, damaged or no file, if it unpacks to more than it can hold, or if there is no room."""
     zstd = import_zstd()
-    try:
-        with tarfile.open(path, 'r:') as tar, tempfile.TemporaryFile() as raw:
-            meta = _read_companions(tar, path, season, findings)
-            zstd.ZstdDecompressor().copy_stream(tar.extractfile('pred.h5ad.zst'), raw)
-            raw.seek(0)
-            yield raw, meta
-    except (tarfile.TarError, zstd.ZstdError, EOFError, json.JSONDecodeError) as error:
-        raise VCCError(f'{str(path)!r} is no whole .vcc archive ({str(error)[:80]}); '
-            'pack it again') from None
+    with contextlib.ExitStack() as stack:
+        try:
+            tar = stack.enter_context(tarfile.open(path, 'r:'))
+            members = _members(tar, path, season)
+            meta = _read_companions(tar, members, season, findings)
+            raw = stack.enter_context(tempfile.TemporaryFile())
+            packed = members['pred.h5ad.zst']
+            _unpack(tar.extractfile(packed), raw, _most_bytes(season, packed.size), path, zstd)
+        except (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OSError) as error:
+            if isinstance(error, VCCError): raise
+            if getattr(error, 'errno', None) in (27, 28, 122):      # too large, no space, over quota
+                raise VCCError(f'{str(path)!r} unpacks to more than {tempfile.gettempdir()!r} has room for '
+                    f'({error.strerror}); set TMPDIR to a larger place') from None
+            raise VCCError(f'{str(path)!r} is no whole .vcc archive ({_first_line(error)}); '
+                'pack it again') from None
+        yield raw, meta
 
-def _read_companions(
+def _unpack(
+    packed,         # open file
+    raw,            # open file to write to
+    most:int,       # bytes that it may unpack to
+    path,           # of the archive, for the message
+    zstd,           # the package
+):
+    "Unpack some MiB at a time, with a bar where it takes long."
+    size = 0
+    with tqdm(desc='unpacking', unit='B', unit_scale=True, delay=2) as bar:
+        for chunk in zstd.ZstdDecompressor(max_window_size=1 << 27).read_to_iter(packed, write_size=1 << 22):
+            size += len(chunk)
+            if size > most:
+                raise VCCError(f'{str(path)!r} unpacks to more than {most/2**30:,.2f} GiB, which no .h5ad of '
+                    'the season takes; pack the .h5ad again')
+            raw.write(chunk)
+            bar.update(len(chunk))
+    raw.seek(0)
+
+def _members(
     tar:tarfile.TarFile,
     path,               # of the archive, for the error
     season:Season,
-    findings:list,
-) -> dict:              # meta.json, or None in a season without
-    "Are all entries there, and does the watermark read as it should?"
+) -> dict:              # name -> entry, of those that the season has
+    "The entries. Raises `VCCError` if one is missing, there twice, or no file."
     names = tar.getnames()
     missing = [entry for entry in season.entries if entry not in names]
     if missing:
-        raise VCCError(f'{str(path)!r} has no entry {missing[0]!r}, it has {", ".join(names) or "none"}; '
-            f'pack the .h5ad again for season {season.name}')
-    def read(entry): return tar.extractfile(entry).read()
+        raise VCCError(f'{str(path)!r} has no entry {missing[0]!r}, it has '
+            f'{", ".join(names[:6]) or "none"}; pack the .h5ad again for season {season.name}')
+    for entry in season.entries:
+        if names.count(entry) > 1:
+            raise VCCError(f'{str(path)!r} has entry {entry!r} {names.count(entry)} times; pack it again')
+        if not tar.getmember(entry).isreg():
+            raise VCCError(f'{str(path)!r}: entry {entry!r} is no file, but a folder, link or device; '
+                'pack the files themselves')
+    return {entry: tar.getmember(entry) for entry in season.entries}
+
+def _read_companions(
+    tar:tarfile.TarFile,
+    members:dict,       # name -> entry
+    season:Season,
+    findings:list,
+) -> dict:              # meta.json, or None in a season without, or where it says nothing
+    "Do watermark and meta.json read as they should?"
+    def read(entry): return tar.extractfile(members[entry]).read(1 << 20)
     if 'watermark.txt' in season.entries and read('watermark.txt') != b'vcc-prep':
         findings.append(Finding('error', 'archive', "watermark.txt does not read 'vcc-prep'",
             'pack the .h5ad again'))
-    return json.loads(read('meta.json')) if 'meta.json' in season.entries else None
+    if 'meta.json' not in season.entries: return None
+    try: meta = json.loads(read('meta.json'))
+    except (ValueError, RecursionError) as error: fault = f'is no JSON ({_first_line(error)})'
+    else:
+        if isinstance(meta, dict): return meta
+        fault = f'holds {type(meta).__name__}, not an object with the shape and contexts of the file'
+    findings.append(Finding('error', 'archive', f'meta.json {fault}', 'pack the .h5ad again'))
 
 # %% ../../nbs/6_challenge/68_check.ipynb #d24d98a2
 def describe(
@@ -191,6 +251,9 @@ def check_submission(
             findings += apply_rules(describe(file, season, controls))
     except VCCError as error:
         findings.append(Finding('error', 'file', *what_and_cure(error)))
+    except (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        findings.append(Finding('error', 'file', f'it cannot be read to its end ({_first_line(error)})',
+            'copy it again, or write it again with adata.write_h5ad'))
     table = findings_table(findings)
     rank = table.level.map(dict(error=0, warning=1, note=2)).to_numpy()
     return table.iloc[np.argsort(rank, kind='stable')].reset_index(drop=True)

@@ -454,7 +454,7 @@ def _meta_describes_file(checked):
     expected = dict(schema=1, nnz=checked.stored, n_obs=n_cells, n_vars=n_genes)
     if season.contexts:
         expected['contexts'] = sorted(season.contexts)
-        meta['contexts'] = sorted(meta.get('contexts') or [])
+        if isinstance(meta.get('contexts'), list): meta['contexts'] = sorted(map(str, meta['contexts']))
     for key, value in expected.items():
         if meta.get(key) != value:
             yield (f'meta.json says {key}={checked.meta.get(key)!r}, it is {value!r}',

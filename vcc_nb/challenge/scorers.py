@@ -1,4 +1,4 @@
-"""What each official score of the two seasons asks, which direction is better, and the pair of files that a scorer can be trusted with.
+"""What each official score of the two seasons asks, which direction is better, and how the organisers' programs are called.
 
 Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/scorers.html.md"""
 
@@ -6,14 +6,14 @@ Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/scorers.html.md"""
 
 # %% auto #0
 __all__ = ['all_scores', 'score_names', 'directions', 'season_scorer', 'season_kind', 'Score', 'official_names', 'scorer_package',
-           'quiet_scorer', 'same_threads', 'real_cells', 'open_side', 'matching_screens', 'require_numbers']
+           'quiet_scorer', 'same_threads', 'usable_threads', 'real_cells', 'require_numbers']
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #9f578e67
 import contextlib, importlib, io, logging, warnings
 from dataclasses import dataclass
 import anndata as ad, numpy as np, pandas as pd
-from ..core import TARGET, CONTROL, VCCError
-from ..data.screen import Screen, open_screen
+from ..core import VCCError
+from ..data.screen import Screen
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #62c5e1dd
 @dataclass(frozen=True)
@@ -87,6 +87,15 @@ def same_threads():
         for library, n_threads in libraries: library.set_num_threads(n_threads)
         numba.set_num_threads(of_numba)
 
+def usable_threads(
+    threads:int,    # asked for; 0 or less: all
+) -> int:
+    "Threads that a scorer may use: no more than numba was started with (NUMBA_NUM_THREADS)."
+    from numba import config
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)):
+        raise VCCError(f'threads={threads!r} is no whole number; give one, or -1 for all')
+    return min(int(threads), config.NUMBA_NUM_THREADS) if threads > 0 else config.NUMBA_NUM_THREADS
+
 # %% ../../nbs/6_challenge/61_scorers.ipynb #a4cb3446
 def real_cells(
     screen:Screen,
@@ -106,57 +115,6 @@ def real_cells(
     return ad.AnnData(X, obs=obs, var=pd.DataFrame(index=screen.genes))
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #94e75e16
-def open_side(
-    adata:ad.AnnData,
-    name:str,                       # 'pred' or 'real', for the message
-    *,
-    target_key:str=TARGET,          # obs column of the perturbed gene
-    control:str=CONTROL,            # label of the control cells
-    values:str='log-normalised',    # what the season reads; or 'counts'
-) -> Screen:
-    "The file as a Screen with the values that the season reads, or a `VCCError` that names it."
-    how = dict(target_key=target_key, control=control, context_key=False, min_cells=1)
-    try: screen = open_screen(adata, **how)
-    except VCCError as e: raise VCCError(f'{name}: {e}') from None
-    if screen.values == values: return screen
-    if values == 'log-normalised':
-        raise VCCError(f'{name} holds counts; the 2025 scores read log-normalised values: normalise both '
-            f'in the same way first')
-    raise VCCError(f'{name} holds log-normalised values; the 2026 scores read counts: pass those, '
-        f'see cell_blocks(kind="counts")')
-
-def matching_screens(
-    pred:ad.AnnData,                # predicted cells and controls
-    real:ad.AnnData,                # measured cells and the same controls
-    *,
-    target_key:str=TARGET,          # obs column of the perturbed gene, in both
-    control:str=CONTROL,            # label of the control cells, in both
-    values:str='log-normalised',    # what the season reads; or 'counts'
-    real_screen:Screen=None,        # `open_side` of `real`, where it is open already
-) -> tuple:                         # (Screen of pred, Screen of real)
-    "Both files, with the same genes, targets and control cells, or a `VCCError` that says what differs."
-    if not pred.var_names.equals(real.var_names):
-        raise VCCError(f'pred and real have different genes ({pred.n_vars:,} and {real.n_vars:,}, or '
-            f'another order); predict for real.var_names')
-    how = dict(target_key=target_key, control=control, values=values)
-    pred_screen = open_side(pred, 'pred', **how)
-    if real_screen is None: real_screen = open_side(real, 'real', **how)
-    _require_same_targets(pred_screen.targets, real_screen.targets)
-    gap = float(np.abs(pred_screen.control_mean() - real_screen.control_mean()).max())
-    if gap > 1e-3:
-        raise VCCError(f'the control cells of pred and real differ (by up to {gap:.3g} in the mean of '
-            f'a gene); put the controls of real into pred')
-    return pred_screen, real_screen
-
-def _require_same_targets(predicted, measured):
-    "`VCCError` unless both have the same targets, and two or more."
-    if lone := sorted(set(predicted) ^ set(measured)):
-        raise VCCError(f'target {lone[0]!r} is in only one of pred and real ({len(lone)} such '
-            f'targets); predict exactly the targets of real')
-    if len(measured) < 2:
-        raise VCCError(f'real has {len(measured)} target; telling perturbations apart (PDS) needs '
-            f'at least 2')
-
 def require_numbers(
     scores:pd.DataFrame,    # a row a target, a column a score
 ):

@@ -12,8 +12,9 @@ import contextlib
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, CONTROL, VCCError
-from .scorers import (matching_screens, open_side, quiet_scorer, require_numbers,
-    same_threads, scorer_package, score_names)
+from .pair import matching_sides, open_side
+from .scorers import (quiet_scorer, require_numbers, same_threads, scorer_package,
+    score_names, usable_threads)
 
 # %% ../../nbs/6_challenge/62_scores_2026.ipynb #e67da6e1
 @contextlib.contextmanager
@@ -29,18 +30,17 @@ def _preset(target_key, control, threads):
     from dataclasses import replace
     preset = scorer_package('cell_eval2').EvalConfig.from_preset('vcc2026')
     tests = replace(preset.de, backend='pdex')
-    return replace(preset, pert_col=target_key, control=control, num_threads=threads, device='cpu',
-        de=tests)
+    return replace(preset, pert_col=target_key, control=control, num_threads=usable_threads(threads),
+        device='cpu', de=tests)
 
-def _bare(adata, target_key):
-    "The cells with nothing but their targets, under names of their own."
-    names = [f'cell{i}' for i in range(adata.n_obs)]
-    targets = adata.obs[target_key].astype(str).to_numpy()
-    obs = pd.DataFrame({target_key: targets}, index=names)
-    return ad.AnnData(adata.X, obs=obs, var=pd.DataFrame(index=adata.var_names))
+def _bare(side):
+    "The cells of a `Side`, under names of their own."
+    names = [f'cell{i}' for i in range(side.adata.n_obs)]
+    obs = pd.DataFrame({side.target_key: side.labels}, index=names)
+    return ad.AnnData(side.adata.X, obs=obs, var=pd.DataFrame(index=side.genes))
 
 def prepare_2026(
-    real:ad.AnnData,        # measured cells and controls of one context, counts
+    real,                   # measured cells and controls of one context, counts: AnnData or path
     folder,                 # where the ends of the scale shall stand; must be empty or not there
     *,
     target_key:str=TARGET,  # obs column of the perturbed gene
@@ -51,8 +51,7 @@ def prepare_2026(
     Raises `VCCError` where the data carry too little effect for a scale."""
     from cell_eval2.baseline import build_baseline_prediction, generic_response_profile
     from cell_eval2.real_bundle import build_real_bundle
-    open_side(real, 'real', target_key=target_key, control=control, values='counts')
-    real = _bare(real, target_key)
+    real = _bare(open_side(real, 'real', target_key=target_key, control=control, values='counts'))
     keys = dict(pert_col=target_key, control=control)
     config = _preset(target_key, control, threads)
     with _refusals():
@@ -64,8 +63,8 @@ def prepare_2026(
 
 # %% ../../nbs/6_challenge/62_scores_2026.ipynb #5f3bf11a
 def score_2026(
-    pred:ad.AnnData,        # predicted cells and controls of one context, counts
-    real:ad.AnnData,        # measured cells and the same controls, counts
+    pred,                   # predicted cells and controls of one context, counts: AnnData or path
+    real,                   # measured cells and the same controls, counts
     *,
     ends=None,              # folder of `prepare_2026`; default: no scaling
     target_key:str=TARGET,  # obs column of the perturbed gene
@@ -76,8 +75,8 @@ def score_2026(
     scaled too, and the 'average' in its last row. `VCCError` if the files do not match, hold no counts, or
     cannot be scored."""
     scorer, config = scorer_package('cell_eval2'), _preset(target_key, control, threads)
-    matching_screens(pred, real, target_key=target_key, control=control, values='counts')
-    pred, real = _bare(pred, target_key), _bare(real, target_key)
+    sides = matching_sides(pred, real, target_key=target_key, control=control, values='counts')
+    pred, real = map(_bare, sides)
     names = score_names['2026']
     with _refusals():
         tidy = scorer.compute_metrics(pred, real, config=config)

@@ -11,33 +11,39 @@ __all__ = ['pseudobulks_of', 'effects_of', 'effect_sizes']
 import anndata as ad, numpy as np, pandas as pd
 from numba import njit
 from ..core import TARGET, CONTEXT, VCCError
+from .storage import damaged_matrix
 
 # %% ../../nbs/1_data/17_bulks.ipynb #78c9ffa5
 @njit(cache=True, nogil=True)
 def _add_block(
-    data, indices, indptr,      # CSR block of cells, values as stored
+    data, indices, indptr,      # CSR block of cells, values as stored; indices of 32 bits
     group,                      # (cells,) number of each cell's group; -1: left out
     scale,                      # (cells,) factor that normalises the depth; 0: logged already
     total, square, detected,    # (groups, genes) add to: normalised values, squares, cells above 0
     raw, raw_square,            # (genes,) add to: values as stored, squares
-):
+):                              # -> False if a column is not there; the sums are worth nothing then
     "Add a block of cells to the sums."
-    logs = np.zeros(64)
+    logs, n_genes = np.zeros(64), np.uint32(len(raw))
     for i in np.argsort(group):         # group by group: its sums stay in the cache
         g, s = group[i], scale[i]
         if g < 0: continue
         if s > 0:
-            for count in range(64): logs[count] = np.log1p(count*s)
+            for k in range(64): logs[k] = np.log1p(k*s)
         total_G, square_G, detected_G = total[g], square[g], detected[g]
         for j in range(indptr[i], indptr[i+1]):
             c = np.uint32(indices[j])       # unsigned: no test for places counted from the end
+            if c >= n_genes: return False
             x = np.float64(data[j])
-            y = x if s == 0 else logs[np.uint32(x)] if x < 64 else np.log1p(x*s)
+            count = np.uint32(x)
+            if s == 0: y = x
+            elif count < 64 and count == x: y = logs[count]
+            else: y = np.log1p(x*s)
             total_G[c] += y
             square_G[c] += y*y
             detected_G[c] += x > 0
             raw[c] += x
             raw_square[c] += x*x
+    return True
 
 # %% ../../nbs/1_data/17_bulks.ipynb #41e5ae77
 def pseudobulks_of(
@@ -50,8 +56,12 @@ def pseudobulks_of(
 ) -> ad.AnnData:    # (target and context) x genes
     """Mean log-normalised expression of each target, and of the controls, in each context. One pass.
 
+    `VCCError` for a depth that is no number, and for blocks that name genes which are not there.
     `X` is the mean, `layers['var']` the variance over cells, `layers['detected']` the share of
     cells above 0, `obs['n_cells']` their number. `var` has `sum` and `sum_sq` of the stored values."""
+    if not (np.isfinite(scale[rows]).all() and (scale[rows] >= 0).all()):
+        raise VCCError('the depth that cells are scaled to is no finite number above 0; '
+            'give a target_sum such as 1e4, and drop cells without any expression')
     label_and_context = pd.MultiIndex.from_arrays([labels, contexts])
     groups = label_and_context[rows].unique().sort_values()
     group = np.where(rows, groups.get_indexer(label_and_context), -1)
@@ -76,9 +86,16 @@ def _sums(
     raw, raw_square = np.zeros((2, len(genes)))
     for first, block in blocks:
         cells = slice(first, first + block.shape[0])
-        _add_block(block.data, block.indices, block.indptr, group[cells], scale[cells],
+        indices = block.indices if block.indices.itemsize == 4 else _narrow(block.indices)
+        sound = _add_block(block.data, indices, block.indptr, group[cells], scale[cells],
             total, square, detected, raw, raw_square)
+        if not sound: raise damaged_matrix(f'the block of cells from {first:,}',
+            f'a value belongs to none of the {len(genes):,} genes')
     return total, square, detected, pd.DataFrame(dict(sum=raw, sum_sq=raw_square), index=genes)
+
+def _narrow(indices):
+    "Column indices in 32 bits; what is too large for them stays too large for any gene."
+    return np.clip(indices, -1, 2**31 - 1).astype(np.int32)
 
 def _groups_table(groups, n_cells):
     "The obs of pseudobulks, named by target, or target|context where that is not enough."

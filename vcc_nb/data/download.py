@@ -53,15 +53,19 @@ class _Partial:
         self.note = path.with_name(path.name + '.part.json')
 
     @property
-    def size(self): return _size(self.data)
+    def size(self):
+        "Bytes that came; a link that somebody put there is not followed."
+        return 0 if self.data.is_symlink() else _size(self.data)
 
     def described(self):
         "The note: url, tag and size of the whole file; empty if there is none."
-        return json.loads(self.note.read_text()) if self.note.exists() else {}
+        try: note = json.loads(self.note.read_bytes())
+        except (OSError, ValueError): return {}     # none, or damaged: what came is of no use
+        return note if isinstance(note, dict) and note.keys() >= {'url', 'tag', 'size'} else {}
 
     def begin(self, described):
         "Forget what came, and note what is coming."
-        self.data.unlink(missing_ok=True)
+        self.delete()
         self.note.write_text(json.dumps(described))
 
     def delete(self):

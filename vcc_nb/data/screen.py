@@ -16,8 +16,8 @@ from ..core import VCCError, pick
 from .bulks import effects_of, pseudobulks_of
 from .labels import (Labels, check_cell_numbers, context_names, find_context_column, labels_of,
     read_labels, spaced_labels, uneven_targets)
-from .values import check_logs, recognise_values, scan_values
-from .storage import damaged_file, expression_matrix, open_h5ad, row_blocks
+from .values import check_target_sum, check_values, recognise_values, scan_values
+from .storage import check_tables, damaged_file, expression_matrix, open_h5ad, row_blocks
 
 # %% ../../nbs/1_data/10_screen.ipynb #20b9f13e
 def _read_columns(
@@ -135,17 +135,18 @@ def _checked(
     "The screen, if every check is passed."
     notes = []
     X = expression_matrix(adata, options['layer'], notes, file)
+    check_tables(adata)
     columns = _read_columns(adata, options)
-    depth, top, whole = scan_values(X, adata)
-    values, target_sum = recognise_values(options['values'], top, whole), None
+    scan = scan_values(X, adata)
+    values, target_sum = recognise_values(options['values'], scan.top, scan.whole), None
+    notes += scan.notes + check_values(scan.sample, values, options['values'])
     if values == 'counts':
         is_control = columns['labels'] == columns['control']
-        target_sum = options['target_sum'] or float(np.median(depth[is_control]))
-    elif not options['values']: check_logs(X, top)
+        target_sum = options['target_sum'] or float(np.median(scan.depth[is_control]))
     names = _with_names(adata, columns['reading'], is_ours=is_ours)
-    screen = Screen(names, X, **columns, values=values, depth=depth, target_sum=target_sum,
+    screen = Screen(names, scan.X, **columns, values=values, depth=scan.depth, target_sum=target_sum,
         source=source, options=options)
-    screen.notes = [*_description(screen, top), *notes]
+    screen.notes = [*_description(screen, scan.top), *notes]
     return screen
 
 def _with_names(
@@ -190,9 +191,7 @@ def _check_request(data, options):
     elif not isinstance(data, (ad.AnnData, str, Path)):
         raise VCCError(f'data is a {type(data).__name__}; '
             'pass the path of an .h5ad, an AnnData or a Screen')
-    target_sum = options['target_sum']
-    if target_sum is not None and not target_sum > 0:
-        raise VCCError(f'target_sum={target_sum} must be above 0')
+    check_target_sum(options['target_sum'])
 
 # %% ../../nbs/1_data/10_screen.ipynb #316dd1ad
 @patch

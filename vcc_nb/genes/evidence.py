@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 import anndata as ad, numpy as np, pandas as pd
 from numba import njit
-from ..core import VCCError
+from ..core import VCCError, genes_of
 from ..data.bulks import effects_of
 from ..data.screen import Screen
+from ..data.storage import damaged_matrix
 from ..data.splits import Split
 from .sets import gene_sets
 
@@ -40,14 +41,18 @@ def _add_clipped(
     use,                    # (rows,) bool: cells that may be used
     clip,                   # (genes,) largest count that is believed
     total, square,          # (genes,) sums of counts and of their squares; added to
-):
+):                          # -> False if a column is not there; the sums are worth nothing then
+    "Add the clipped counts of a block of cells to the sums."
+    n_genes = np.uint64(len(clip))
     for row in range(len(indptr) - 1):
         if not use[row]: continue
         for j in range(indptr[row], indptr[row+1]):
-            gene = indices[j]
+            gene = np.uint64(indices[j])
+            if gene >= n_genes: return False
             count = min(np.float64(data[j]), clip[gene])
             total[gene] += count
             square[gene] += count*count
+    return True
 
 def _expected_variance(
     mean, variance,     # (genes,) of counts
@@ -81,7 +86,9 @@ def seurat_v3(
     total, square = np.zeros(len(mean)), np.zeros(len(mean))
     for first, block in screen.blocks(raw=True):
         use = rows[first:first+block.shape[0]]
-        _add_clipped(block.data, block.indices, block.indptr, use, clip, total, square)
+        sound = _add_clipped(block.data, block.indices, block.indptr, use, clip, total, square)
+        if not sound: raise damaged_matrix(f'the block of cells from {first:,}',
+            f'a value belongs to none of the {len(clip):,} genes')
     normalised = (n*mean**2 + square - 2*total*mean)/((n - 1)*sd**2)
     return pd.Series(normalised, index=screen.genes, name='variability')
 
@@ -137,5 +144,6 @@ def evidence(
     detected = np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])
     scores = pd.DataFrame({'responsive': responsiveness(effects_of(bulk, screen.control)),
         'variable': highly_variable(screen, bulk, rows), 'detected': detected}, index=screen.genes)
-    always = [target for target in screen.targets if target in screen.genes]
+    hit = dict.fromkeys(gene for target in screen.targets for gene in genes_of(target))
+    always = [gene for gene in hit if gene in screen.genes]
     return Evidence(always, sets, scores, _about(screen, split, sets))

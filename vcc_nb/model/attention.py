@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/3_model/attention.html.md"""
 
 # %% auto #0
 __all__ = ['window', 'attention_kinds', 'reference_attention', 'check_pointers', 'Graph', 'random_graph', 'check_tensor',
-           'check_absent', 'check_target', 'check_inputs', 'check_graph', 'full_attention', 'reference_linear',
+           'check_absent', 'check_target', 'check_graph', 'check_inputs', 'full_attention', 'reference_linear',
            'linear_attention', 'local_attention', 'sparse_attention', 'get_attention', 'attention_path',
            'attention_weights', 'check_reader']
 
@@ -183,34 +183,6 @@ def _check_tokens(q_BHGD, k_BHGD, v_BHGD):
         raise VCCError(f'the queries are {_shape(q_BHGD)}, the keys {_shape(k_BHGD)}, the values '
             f'{_shape(v_BHGD)}; every gene needs one of each, queries and keys of one width')
 
-def check_absent(absent_BG, B, G):
-    "`VCCError` unless it says of each gene of each example whether it is absent."
-    check_tensor(absent_BG, 'absent')
-    if absent_BG.dtype != torch.bool or absent_BG.shape != (B, G):
-        raise VCCError(f'absent is {absent_BG.dtype} of shape {_shape(absent_BG)}; it must be true or '
-            f'false (torch.bool) for {B:,} examples x {G:,} genes')
-
-def check_target(target_B, B, G):
-    "`VCCError` unless it is a position among the genes for each example, or -1 for none."
-    check_tensor(target_B, 'target')
-    if target_B.dtype not in _whole_numbers or target_B.shape != (B,):
-        raise VCCError(f'target is {target_B.dtype} of shape {_shape(target_B)}; '
-            f'it must be a whole number for each of {B:,} examples')
-    if not _has_values(target_B) or _looked_at(target_B, '_genes', (target_B,), G): return
-    lowest, highest = torch.stack(target_B.aminmax()).tolist()
-    if lowest < -1 or highest >= G:
-        wrong = highest if highest >= G else lowest
-        raise VCCError(f'target {wrong:,} is no position among {G:,} genes; '
-            f'pass 0 to {G-1:,}, or -1 for a gene that is not among them')
-    _remember(target_B, '_genes', (target_B,), G)
-
-def check_inputs(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None):
-    "What every kind asks of its input. `VCCError`: shapes, types or targets that do not fit."
-    _check_tokens(q_BHGD, k_BHGD, v_BHGD)
-    B, _, G, _ = q_BHGD.shape
-    if absent_BG is not None: check_absent(absent_BG, B, G)
-    if target_B is not None: check_target(target_B, B, G)
-
 # %% ../../nbs/3_model/30_attention.ipynb #bddbda7d
 def _has_values(x):
     "False for shapes alone (meta, fake), and within torch.compile and vmap, where no number can be asked for."
@@ -236,6 +208,28 @@ def _remember(holder, name, tensors, *more):
     if any(x.is_inference() for x in tensors): return
     holder.__dict__[name] = tensors, _versions(tensors, *more)
 
+# %% ../../nbs/3_model/30_attention.ipynb #da9d9030
+def check_absent(absent_BG, B, G):
+    "`VCCError` unless it says of each gene of each example whether it is absent."
+    check_tensor(absent_BG, 'absent')
+    if absent_BG.dtype != torch.bool or absent_BG.shape != (B, G):
+        raise VCCError(f'absent is {absent_BG.dtype} of shape {_shape(absent_BG)}; it must be true or '
+            f'false (torch.bool) for {B:,} examples x {G:,} genes')
+
+def check_target(target_B, B, G):
+    "`VCCError` unless it is a position among the genes for each example, or -1 for none."
+    check_tensor(target_B, 'target')
+    if target_B.dtype not in _whole_numbers or target_B.shape != (B,):
+        raise VCCError(f'target is {target_B.dtype} of shape {_shape(target_B)}; '
+            f'it must be a whole number for each of {B:,} examples')
+    if not _has_values(target_B) or _looked_at(target_B, '_genes', (target_B,), G): return
+    lowest, highest = torch.stack(target_B.aminmax()).tolist()
+    if lowest < -1 or highest >= G:
+        wrong = highest if highest >= G else lowest
+        raise VCCError(f'target {wrong:,} is no position among {G:,} genes; '
+            f'pass 0 to {G-1:,}, or -1 for a gene that is not among them')
+    _remember(target_B, '_genes', (target_B,), G)
+
 def check_graph(graph, n_genes, device):
     "`VCCError` unless a network of so many genes lies on the device and leads nowhere else."
     if graph is None:
@@ -253,6 +247,13 @@ def check_graph(graph, n_genes, device):
     if _looked_at(graph, '_checked', tensors): return
     check_pointers(torch.arange(n_rows, device=device), *tensors)
     _remember(graph, '_checked', tensors)
+
+def check_inputs(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None):
+    "What every kind asks of its input. `VCCError`: shapes, types or targets that do not fit."
+    _check_tokens(q_BHGD, k_BHGD, v_BHGD)
+    B, _, G, _ = q_BHGD.shape
+    if absent_BG is not None: check_absent(absent_BG, B, G)
+    if target_B is not None: check_target(target_B, B, G)
 
 # %% ../../nbs/3_model/30_attention.ipynb #050308c3
 def full_attention(
