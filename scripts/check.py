@@ -3,7 +3,7 @@ import ast, os, re, subprocess, sys
 from pathlib import Path
 from readme import write_readme
 
-PARTS = ['core', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
+PARTS = ['core', 'kernels', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
 
 
 def contents():
@@ -49,7 +49,8 @@ def imports_by_part():
     "Part -> the parts that its modules import -> the modules that do."
     imports = {part: {} for part in PARTS}
     for part in PARTS:
-        modules = [Path('vcc_nb/core.py')] if part == 'core' else sorted(Path('vcc_nb', part).glob('*.py'))
+        alone = Path('vcc_nb', f'{part}.py')
+        modules = [alone] if alone.exists() else sorted(Path('vcc_nb', part).glob('*.py'))
         for module in modules:
             for other in set(imported_parts(module)) - {part}:
                 imports[part].setdefault(other, []).append(str(module))

@@ -9,10 +9,10 @@ __all__ = ['move_means', 'gene_dispersion', 'recover_counts', 'log_counts', 'sca
 
 # %% ../../nbs/6_challenge/60_cell_means.ipynb #d2f21449
 import numpy as np, scipy.sparse as sp
-from numba import njit
+from ..kernels import kernel
 
 # %% ../../nbs/6_challenge/60_cell_means.ipynb #8da66cd6
-@njit(cache=True)
+@kernel
 def _take_transcripts(
     count_N,    # counts of the gene, changed in place
     owner,      # the cell of each transcript, in the first `n_owned` places
@@ -35,7 +35,7 @@ def _take_transcripts(
         n_owned -= 1
         owner[ticket] = owner[n_owned]
 
-@njit(cache=True)
+@kernel
 def _add_transcripts(
     count_N,    # counts of the gene, changed in place
     owner,      # the cell of each transcript, in the first `n_owned` places
@@ -66,7 +66,7 @@ def _add_transcripts(
         n_owned += 1
 
 # %% ../../nbs/6_challenge/60_cell_means.ipynb #0cc99b69
-@njit(cache=True)
+@kernel
 def move_means(
     K_GN,       # counts, changed in place
     wanted_G,   # mean of log1p(K_GN*scale_N) wanted of each gene

@@ -8,7 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/pack.html.md"""
 __all__ = ['Written', 'write_submission']
 
 # %% ../../nbs/6_challenge/69_pack.ipynb #ff12dafe
-import contextlib, glob, hashlib, itertools, json, os, tarfile, tempfile, time, zlib
+import contextlib, hashlib, itertools, json, os, tarfile, tempfile, time, zlib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -204,27 +204,12 @@ def _pack(
 # %% ../../nbs/6_challenge/69_pack.ipynb #69dd1fea
 @contextlib.contextmanager
 def _placed(path):
-    "`atomic_path` that removes what a killed process left, and says why a file cannot be written."
-    if os.name == 'posix': _remove_leftovers(path)
+    "`atomic_path`, where every error of writing is about this file."
     try:
         with atomic_path(path) as part: yield part
     except OSError as error:
-        is_full = error.errno in (27, 28, 122)      # file too large, no space left, over quota
-        cure = 'make room on the disk, or choose another place' if is_full else 'choose another place'
         raise VCCError(f'{str(path)!r} could not be written ({error.strerror or error}), '
-            f'nothing was left there; {cure}') from None
-
-def _remove_leftovers(path):
-    "Remove the unfinished parts of `path` whose process (its number is in the name) is no more."
-    for part in path.parent.glob(f'.{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}'):
-        process = part.name.split('.')[-3]
-        if process.isdigit() and not _is_alive(int(process)): part.unlink(missing_ok=True)
-
-def _is_alive(process):
-    try: os.kill(process, 0)
-    except ProcessLookupError: return False
-    except OSError: pass
-    return True
+            f'nothing there was changed; choose another place') from None
 
 # %% ../../nbs/6_challenge/69_pack.ipynb #638e82e7
 def write_submission(

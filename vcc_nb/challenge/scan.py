@@ -11,7 +11,7 @@ __all__ = ['cell_record', 'structure_fault', 'csr_blocks', 'Scan', 'scan_cells']
 import zlib
 from typing import NamedTuple
 import h5py, numpy as np, scipy.sparse as sp
-from numba import njit
+from ..kernels import kernel
 from tqdm.auto import tqdm
 from ..data.storage import DiskColumns
 
@@ -69,14 +69,14 @@ cell_record = np.dtype(
     [('pattern', 'u8')] +
     [(name, 'i4') for name in ('bad', 'fractions', 'zeros', 'twice', 'outside')])
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gene_code(gene):
     "64 bits that look random: the number of the gene, mixed as SplitMix64 mixes."
     code = np.uint64(gene + 1)*np.uint64(0x9E3779B97F4A7C15)
     code = (code ^ (code >> np.uint64(31)))*np.uint64(0xBF58476D1CE4E5B9)
     return code ^ (code >> np.uint64(29))
 
-@njit(cache=True, nogil=True)
+@kernel
 def _describe_cell(
     cell,       # record to fill
     data,       # values of the cell
@@ -116,7 +116,7 @@ def _describe_cell(
     cell.twice, cell.outside = twice, outside
 
 # %% ../../nbs/6_challenge/65_scan.ipynb #846eb05e
-@njit(cache=True, nogil=True)
+@kernel
 def _add_cell(
     sums,       # (genes,) of log values
     squares,    # (genes,) of squared log values
@@ -130,7 +130,7 @@ def _add_cell(
         sums[indices[j]] += value
         squares[indices[j]] += value*value
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan_block(
     cells,      # (rows,) records to fill
     block,      # data, indices and indptr of CSR rows

@@ -9,12 +9,12 @@ __all__ = ['pseudobulks_of', 'effects_of', 'effect_sizes']
 
 # %% ../../nbs/1_data/17_bulks.ipynb #bf1cdd6c
 import anndata as ad, numpy as np, pandas as pd
-from numba import njit
+from ..kernels import kernel
 from ..core import TARGET, CONTEXT, VCCError
 from .storage import damaged_matrix
 
 # %% ../../nbs/1_data/17_bulks.ipynb #78c9ffa5
-@njit(cache=True, nogil=True)
+@kernel
 def _add_block(
     data, indices, indptr,      # CSR block of cells, values as stored; indices of 32 bits
     group,                      # (cells,) number of each cell's group; -1: left out

@@ -12,12 +12,12 @@ __all__ = ['log_limit', 'kinds', 'undo', 'Scanned', 'scan_values', 'recognise_va
 from numbers import Real
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp
-from numba import njit
+from ..kernels import kernel
 from ..core import VCCError, pick
 from .storage import SummedRows, damaged_matrix, index_fault, repeats, row_blocks
 
 # %% ../../nbs/1_data/18_values.ipynb #e59217a1
-@njit(cache=True, nogil=True)
+@kernel
 def _row_sums(
     data, indices, indptr,  # CSR rows
     out,                    # (rows,) sum of each; written to

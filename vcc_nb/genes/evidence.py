@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 import anndata as ad, numpy as np, pandas as pd
-from numba import njit
+from ..kernels import kernel
 from ..core import VCCError, genes_of
 from ..data.bulks import effects_of
 from ..data.screen import Screen
@@ -35,7 +35,7 @@ def responsiveness(
     return pd.Series(score, index=effects.var_names, name='responsiveness')
 
 # %% ../../nbs/2_genes/23_evidence.ipynb #346cc54b
-@njit(cache=True, nogil=True)
+@kernel
 def _add_clipped(
     data, indices, indptr,  # CSR block of counts
     use,                    # (rows,) bool: cells that may be used

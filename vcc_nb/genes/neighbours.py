@@ -12,7 +12,7 @@ __all__ = ['n_human', 'silent_cells', 'nearest', 'by_blocks', 'membership', 'ter
 from functools import cache
 from itertools import chain
 import numpy as np, pandas as pd, scipy.sparse as sp
-from numba import njit
+from ..kernels import kernel
 from ..core import VCCError, np_rng, pick
 from ..data.embedded import go_terms, reactome_pathways
 from ..data.screen import Screen
@@ -20,7 +20,7 @@ from ..data.splits import Split
 from .names import match_symbols
 
 # %% ../../nbs/2_genes/22_neighbours.ipynb #3a46d171
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_largest(
     data, indices, indptr,  # CSR with sorted indices; row 0 is gene `first`
     n, first,

@@ -20,6 +20,7 @@ from ..data.bulks import effects_of
 from ..data.screen import Screen, open_screen
 from ..data.splits import Split
 from .evidence import Evidence, evidence
+from .names import genes_on_axis
 from .sets import gene_sets
 
 # %% ../../nbs/2_genes/23_selection.ipynb #3ae5a150
@@ -180,7 +181,8 @@ class BiologicalGeneSelector:
         "Choose `target_genes` genes. `VCCError` if there are too few genes, or too many targets."
         screen = open_screen(screen)
         n, n_genes = self.target_genes, len(screen.genes)
-        n_always = sum(target in screen.genes for target in screen.targets)
+        _, places = genes_on_axis(screen.targets, screen.genes)
+        n_always = len(set(places))
         if n > n_genes:
             raise VCCError(f'target_genes={n:,} but the screen has {n_genes:,} genes; '
                 f'ask for at most that many')
@@ -245,6 +247,9 @@ def coverage(
     in_all = {'selected': share.loc[selection.genes].sum(),
         'as many highly variable': share.loc[most_variable].sum(),
         'as many random (expected)': dict.fromkeys(share, n/n_genes)}
+    for column in share:
+        if not share[column].sum() > 0:
+            in_all['as many random (expected)'][column] = np.nan       # nothing changes, so no share of it is expected
     in_all = pd.DataFrame({name: {'genes': n, **values} for name, values in in_all.items()}).T
     return pd.concat([held, in_all]).astype({'genes': int}).rename_axis('chosen as')
 

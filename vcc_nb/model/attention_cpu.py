@@ -11,16 +11,16 @@ __all__ = ['sparse_attention_cpu']
 import math
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, torch
-from numba import njit
+from ..kernels import kernel
 from torch import Tensor
 from ..core import VCCError
 from .attention import check_graph, check_inputs
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #8775e822
 _fastmath = {'reassoc', 'contract', 'arcp', 'nsz'}      # no assumption on inf and NaN
-_compiled = dict(cache=True, nogil=True, fastmath=_fastmath)
+_compiled = dict(fastmath=_fastmath)
 
-@njit(**_compiled)
+@kernel(**_compiled)
 def _readable(
     row,                # the gene that reads
     indptr, indices,    # the network, by rows
@@ -42,19 +42,19 @@ def _readable(
     return n
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #bdfbc464
-@njit(inline='always', **_compiled)
+@kernel(inline='always', **_compiled)
 def _dot(a, i, b, j):
     "The product of row `i` of `a` and row `j` of `b`."
     total = a.dtype.type(0)
     for d in range(a.shape[1]): total += a[i, d]*b[j, d]
     return total
 
-@njit(inline='always', **_compiled)
+@kernel(inline='always', **_compiled)
 def _add(out, i, factor, x, j):
     "Add `factor` times row `j` of `x` to row `i` of `out`."
     for d in range(out.shape[1]): out[i, d] += factor*x[j, d]
 
-@njit(**_compiled)
+@kernel(**_compiled)
 def _softmax(
     q, k,           # (G, D) queries and keys
     row,            # the gene that reads
@@ -73,7 +73,7 @@ def _softmax(
         total += weights[i]
     for i in range(n): weights[i] /= total
 
-@njit(**_compiled)
+@kernel(**_compiled)
 def _forward(q, k, v, indptr, indices, absent, target, out, weights):
     "One head of one example, (G, D): the answer to `out`, (E + G,) `weights` as in the picture."
     scale = q.dtype.type(1/math.sqrt(q.shape[1]))
@@ -86,7 +86,7 @@ def _forward(q, k, v, indptr, indices, absent, target, out, weights):
         for i in range(n): _add(out, row, row_weights[i], v, genes[i])
 
 # %% ../../nbs/3_model/31_attention_cpu.ipynb #dff865c2
-@njit(**_compiled)
+@kernel(**_compiled)
 def _backward(q, k, v, indptr, indices, absent, target, weights, d_out, d_q, d_k, d_v):
     "The gradients of one head of one example, written to `d_q`, `d_k` and `d_v`, all (G, D)."
     scale = q.dtype.type(1/math.sqrt(q.shape[1]))

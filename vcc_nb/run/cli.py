@@ -8,10 +8,10 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/cli.html.md"""
 __all__ = ['short_names', 'metavars', 'flag_of', 'add_setting', 'options_of', 'in_shell_words', 'parser', 'main']
 
 # %% ../../nbs/7_run/82_cli.ipynb #9a3a1427
-import argparse, json, re, sys, typing
+import argparse, json, os, re, sys, typing
 from dataclasses import dataclass
 from pathlib import Path
-from ..core import VCCError, atomic_path, pick
+from ..core import VCCError, atomic_path, one_sentence, pick, refuse_same_file
 from .settings import create_training_config, demo, setting_fields, setting_help
 
 # %% ../../nbs/7_run/82_cli.ipynb #07705c37
@@ -128,16 +128,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None):
-    "Run the command line; exits with 0, or 2 and one sentence."
+    "Run the command line; exits with 0, or with one sentence and 2, for Ctrl-C 130."
     given = vars(parser().parse_args(argv))
     options = {name: value for name, value in given.items() if value is not None}
     del options['command']
     run, words = options.pop('run'), options.pop('options')
     try:
         run(**options)
-    except VCCError as e:
-        print(f'vcc_nb: {in_shell_words(str(e), words)}', file=sys.stderr)
-        sys.exit(2)
+        sys.stdout.flush()
+    except BrokenPipeError:                         # whoever reads the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (Exception, KeyboardInterrupt) as error:
+        if (told := one_sentence(error)) is None: raise
+        sentence, status = told
+        print(f'vcc_nb: {in_shell_words(sentence, words)}', file=sys.stderr)
+        sys.exit(status)
+
+
+def _keep_inputs(
+    out,                # the file to be written
+    *files,             # that are read
+    runs=(),            # directories of runs that are read, and with them what they were made from
+    option:str='--out',
+):
+    "`VCCError` if `out` is a file that is read, by whatever name: it would be lost."
+    from vcc_nb.run.folder import RunFolder
+    inputs = [*files, *runs]
+    for run in runs:
+        settings = RunFolder.read(run).config.flat()
+        inputs += [settings[name] for name in ('data', 'split', 'elsewhere', 'gene_table')]
+    refuse_same_file(out, *inputs, option=option)
 
 # %% ../../nbs/7_run/82_cli.ipynb #c7b21557
 def _train_options(parser):
@@ -255,6 +276,7 @@ def _select(
     "Choose genes, write them with their reasons, and print what they keep."
     if data is None:
         raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
+    _keep_inputs(out, data, split, sets)
     from vcc_nb.data.splits import Split
     from vcc_nb.genes.selection import BiologicalGeneSelector, coverage
     from vcc_nb.run.report import markdown_table
@@ -328,6 +350,8 @@ def _compare_options(parser):
 def _compare(runs, picture=None):
     "Print what the runs asked, cost and scored, and the settings that differ."
     from vcc_nb.run.report import compare, markdown_table
+    if picture:
+        _keep_inputs(picture, runs=runs, option='--picture')
     table = compare(*runs)
     differ = table.attrs['differ']
     settings = 'No setting differs.'
@@ -336,7 +360,8 @@ def _compare(runs, picture=None):
     print(f'{markdown_table(table.T, 4)}\n\n{settings}')
     if picture:
         from vcc_nb.run.plots import plot_comparison
-        plot_comparison(table).savefig(picture, dpi=110)
+        with atomic_path(picture) as path:
+            plot_comparison(table).savefig(path, dpi=110)
 
 
 _commands['compare'] = _Command(
@@ -372,16 +397,18 @@ def _predict(
     **options,      # of `Run.predict_effects`
 ):
     "Write the effects of the targets, and say which of them have no annotation."
-    from vcc_nb.challenge.seasons import seasons, asked_targets
     from vcc_nb.run.pipeline import read_run
     pick(Path(out).suffix, ('.h5ad', '.csv'), 'ending of --out')
+    _keep_inputs(out, data, targets, runs=[folder])
     run = read_run(folder, data)
-    effects = run.predict_effects(asked_targets(_targets(targets), seasons['2025']), **options)
+    effects = run.predict_effects(targets, **options)
     with atomic_path(out) as path:
         if path.suffix == '.h5ad':
             effects.write_h5ad(path)
         else:
             effects.to_df().to_csv(path)
+    for note in effects.uns.get('notes', []):
+        print(note)
     print(f'{effects.n_obs} targets x {effects.n_vars:,} genes: {out}')
     unknown = ', '.join(effects.obs_names[~effects.obs.known])
     if unknown:
@@ -422,6 +449,8 @@ def _evaluate(
     for file in (pred, real):
         if not file.endswith('.h5ad'):
             raise VCCError(f'{file!r} is no .h5ad')
+    if out:
+        _keep_inputs(out, pred, real)
     try:
         scores = evaluate(ad.read_h5ad(pred), ad.read_h5ad(real), season=season, **options)
     except OSError as e:
@@ -505,6 +534,7 @@ def _submit(
     "Write the file, and print its size and what the preflight found."
     from vcc_nb.challenge.check import report_findings
     from vcc_nb.run.submit import submit
+    _keep_inputs(out, options.get('controls'), targets, runs=runs)
     if targets:
         options['targets'] = _targets(targets)
     size, findings = submit(runs, season, out, dry_run=dry_run, **options)

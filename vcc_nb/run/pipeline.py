@@ -16,6 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 import anndata as ad
 from ..core import CONTEXT, VCCError, pick, pick_device
+from ..data.embedded import vcc2025_genes
+from ..genes.likeness import annotated_genes
+from ..genes.names import resolve_targets
 from .settings import TrainingConfig
 from .task import Chosen, Task, choose_genes, open_task
 from .train import ClosedForms, Trained, closed_forms, prior_features, train_network
@@ -46,18 +49,28 @@ class Run:
         return fit_methods(self.config, self.task, self.closed, self.trained)
 
     def predict_effects(self,
-        targets,                # gene symbols, measured or not
+        targets,                # symbols, measured or not: a list, 'TP53,MYC', or a CSV with a column target_gene
         *,
         method:str='blend',     # a name of `methods`: 'kernel ridge', 'network', 'blend' ...
-    ) -> ad.AnnData:            # Effects on all genes; obs['known']: is the target annotated?
-        "The effects of knocking down `targets`. `VCCError` for a method that the run has not."
-        targets = list(dict.fromkeys(targets))
+        resolve:bool=True,      # read names as people write them; False: a list, taken as it stands
+    ) -> ad.AnnData:            # Effects on all genes; obs['known']: is the target annotated? uns['notes']: what was read otherwise
+        "The effects of knocking down `targets`. `VCCError` for what is no list of genes, and for a method that the run has not."
+        targets, notes = self._resolved(targets) if resolve else (list(dict.fromkeys(targets)), [])
         effects = self.methods[pick(method, self.methods, 'method')].predict(targets)
         features = prior_features(targets, self.task.screen.genes, self.config.genes)
         effects.obs['known'] = features.any(axis=1).to_numpy()      # else it is hardly more than the mean
         if self.config.data.context:
             effects.obs[CONTEXT] = self.config.data.context
+        if notes:
+            effects.uns['notes'] = notes
         return effects
+
+    def _resolved(self, targets):
+        "(names that the run knows, sentences on what was read otherwise) of targets as somebody wrote them."
+        screen = self.task.screen
+        symbols = annotated_genes() | set(screen.genes) | set(vcc2025_genes())
+        return resolve_targets(targets, symbols, axis={*screen.genes, *screen.targets},
+                               control=screen.control, unknown='keep')
 
     def report(self) -> Path:
         "Write training_report.md and its pictures into the folder once more."

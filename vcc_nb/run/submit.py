@@ -34,7 +34,7 @@ def season_effects(
     require_known(season)
     by_context = {}
     for run in _all_runs(runs):
-        by_context[run.config.data.context] = run.predict_effects(season.targets, method=method)
+        by_context[run.config.data.context] = run.predict_effects(season.targets, method=method, resolve=False)
     if season.context_key:
         return _in_all_contexts(by_context, season, method)
     if len(by_context) > 1:

@@ -111,6 +111,7 @@ def open_task(
                        target_key=data.target_key, control=data.control,
                        context_key=data.context_key, layer=data.layer, backed=data.backed)
     elsewhere = effects_elsewhere(data, screen)
+    screen.require_even_contexts()
     screen = cells_asked_for(screen, data, config.seed)
     if split is None and config.split.split:
         split = Split.load(config.split.split)

@@ -13,21 +13,21 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from ..core import TARGET
-from ..genes.likeness import gene_features, gene_kernel, read_gene_table
-from ..genes.names import match_symbols
-from ..genes.network import gene_network
-from ..model.losses import make_loss
-from ..training.curriculum import phase_genes, train_in_phases
-from ..training.loop import History
-from ..training.memory import release_freed_memory
-from ..effects.base import training_part
-from ..effects.held_out import FitOnce, out_of_fold
-from ..effects.ridge import KernelRidge, QuickKernel
-from ..effects.transfer import Transfer
-from ..effects.own_transcript import OwnTranscript
-from .settings import GeneSettings, TrainingConfig
-from .task import Chosen, Task
+from vcc_nb.core import TARGET, genes_of
+from vcc_nb.genes.likeness from vcc_nb.genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
+from vcc_nb.genes.names import match_symbols
+from vcc_nb.genes.network import gene_network
+from vcc_nb.model.losses import make_loss
+from vcc_nb.training.curriculum import phase_genes, train_in_phases
+from vcc_nb.training.loop import History
+from vcc_nb.training.memory import release_freed_memory
+from vcc_nb.effects.base import training_part
+from vcc_nb.effects.held_out import FitOnce, out_of_fold
+from vcc_nb.effects.ridge import KernelRidge, QuickKernel
+from vcc_nb.effects.transfer import Transfer
+from vcc_nb.effects.own_transcript import OwnTranscript
+from vcc_nb.run.settings import GeneSettings, TrainingConfig
+from vcc_nb.run.task import Chosen, Task
 
 # %% ../../nbs/7_run/72_train.ipynb #2ff1232a
 def prior_features(
@@ -40,9 +40,18 @@ def prior_features(
     if settings.gene_table is None:
         return features
     table = read_gene_table(settings.gene_table)
-    matches, _ = match_symbols(list(features.index), table.index)
-    own = table.reindex([matches.get(gene) for gene in features.index]).fillna(0)
-    return features.join(own.set_axis(features.index)/np.sqrt(table.shape[1]))
+
+    def own_rows(genes):
+        "(genes, columns of the table); zeros for a gene that is not in it."
+        matches, _ = match_symbols(genes, table.index)
+        rows = table.reindex([matches.get(gene) for gene in genes]).fillna(0)
+        return rows.to_numpy()/np.sqrt(table.shape[1])
+
+    if not any(len(genes_of(target)) > 1 for target in features.index):
+        own = own_rows(list(features.index))
+    else:
+        own = perturbation_rows(own_rows, features.index)       # of a combination: the sum of its genes
+    return features.join(pd.DataFrame(own, features.index, table.columns))
 
 # %% ../../nbs/7_run/72_train.ipynb #b637631f
 def task_kernel(config:TrainingConfig, task:Task):

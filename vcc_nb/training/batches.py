@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
-from numba import njit
+from ..kernels import kernel
 from ..core import VCCError, np_rng, pick
 from ..data.screen import Screen
 from ..genes.names import first_on_axis
@@ -48,7 +48,7 @@ class Batch:
 def _rows(tensor, which): return None if tensor is None else tensor[which]
 
 # %% ../../nbs/4_training/40_batches.ipynb #eea86b94
-@njit(cache=True, nogil=True)
+@kernel
 def _set_means(data, indices, indptr, cells, out):
     "Add to out (sets, genes) the mean over each row of cells (sets, cells in a set)."
     weight = np.float32(1/cells.shape[1])
