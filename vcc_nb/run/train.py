@@ -13,21 +13,21 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from vcc_nb.core import TARGET, genes_of
-from vcc_nb.genes.likeness from vcc_nb.genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
-from vcc_nb.genes.names import match_symbols
-from vcc_nb.genes.network import gene_network
-from vcc_nb.model.losses import make_loss
-from vcc_nb.training.curriculum import phase_genes, train_in_phases
-from vcc_nb.training.loop import History
-from vcc_nb.training.memory import release_freed_memory
-from vcc_nb.effects.base import training_part
-from vcc_nb.effects.held_out import FitOnce, out_of_fold
-from vcc_nb.effects.ridge import KernelRidge, QuickKernel
-from vcc_nb.effects.transfer import Transfer
-from vcc_nb.effects.own_transcript import OwnTranscript
-from vcc_nb.run.settings import GeneSettings, TrainingConfig
-from vcc_nb.run.task import Chosen, Task
+from ..core import TARGET, genes_of
+from ..genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
+from ..genes.names import match_symbols
+from ..genes.network import gene_network
+from ..model.losses import make_loss
+from ..training.curriculum import phase_genes, train_in_phases
+from ..training.loop import History
+from ..training.memory import release_freed_memory
+from ..effects.base import training_part
+from ..effects.held_out import FitOnce, out_of_fold
+from ..effects.ridge import KernelRidge, QuickKernel
+from ..effects.transfer import Transfer
+from ..effects.own_transcript import OwnTranscript
+from .settings import GeneSettings, TrainingConfig
+from .task import Chosen, Task
 
 # %% ../../nbs/7_run/72_train.ipynb #2ff1232a
 def prior_features(
