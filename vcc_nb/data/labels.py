@@ -465,12 +465,15 @@ def labels_of(
     number = pd.Index(labels).get_indexer(written)[codes]
     table['cells'] = np.bincount(number, minlength=len(table))
     _check_targets(adata, table, name, genes, key)
-    usual = () if target_key else target_names
-    passed_over = tuple(column for column in usual if column in adata.obs and column != key)
+    passed_over = () if target_key else _passed_over(adata.obs, key)
     notes = (*_notes_of_columns(adata.obs, key, passed_over), *_notes_of_table(table, name),
         *gene_notes, *_notes_of_targets(table, name, genes))
     cells, guides = table.name.to_numpy(object)[number], _guides(adata.obs, key, table, number)
     return Labels(key, name, cells, guides, table, genes, passed_over, notes)
+
+def _passed_over(obs, key) -> tuple:
+    "The other columns that could have been that of the targets."
+    return tuple(column for column in target_names if column in obs and column != key)
 
 def _guides(
     obs,
