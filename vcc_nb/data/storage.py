@@ -246,6 +246,25 @@ def _cycles(group, above=()):
         else: names += _cycles(item, above)
     return names
 
+# %% ../../nbs/1_data/12_storage.ipynb #77e567d2
+def _unknown_encoding(error): return type(error).__name__ == 'IORegistryError'
+
+def _reason(error):
+    "Why a part of a file cannot be read, in a few words."
+    if isinstance(error, RecursionError): return 'too deeply nested'
+    if not _unknown_encoding(error): return ' '.join(str(error).split())[:120]
+    kind = re.search(r"encoding_type='(.*?)'", str(error))
+    return f'unknown encoding {kind[1]!r}' if kind else 'unknown encoding'
+
+def sparse_format(
+    part,           # of an h5ad file, or of a zarr store
+) -> str:           # 'csr' or 'csc'; None: no sparse matrix
+    "How a matrix is stored, in today's or the old (h5sparse) layout."
+    if not hasattr(part, 'keys'): return
+    written = part.attrs.get('encoding-type', part.attrs.get('h5sparse_format', ''))
+    return {'csr': 'csr', 'csr_matrix': 'csr', 'csc': 'csc', 'csc_matrix': 'csc'}.get(written)
+
+# %% ../../nbs/1_data/12_storage.ipynb #6328c3e9
 class _Salvage:
     "Parts of a damaged h5ad file, read one by one."
     def __init__(self,
@@ -309,23 +328,6 @@ class _Salvage:
         for name, error in self.lost.items():
             warnings.warn(f'{name} of {str(self.path)!r} cannot be read ({_reason(error)}) '
                 'and was left out', stacklevel=4)
-
-def _unknown_encoding(error): return type(error).__name__ == 'IORegistryError'
-
-def _reason(error):
-    "Why a part of a file cannot be read, in a few words."
-    if isinstance(error, RecursionError): return 'too deeply nested'
-    if not _unknown_encoding(error): return ' '.join(str(error).split())[:120]
-    kind = re.search(r"encoding_type='(.*?)'", str(error))
-    return f'unknown encoding {kind[1]!r}' if kind else 'unknown encoding'
-
-def sparse_format(
-    part,           # of an h5ad file, or of a zarr store
-) -> str:           # 'csr' or 'csc'; None: no sparse matrix
-    "How a matrix is stored, in today's or the old (h5sparse) layout."
-    if not hasattr(part, 'keys'): return
-    written = part.attrs.get('encoding-type', part.attrs.get('h5sparse_format', ''))
-    return {'csr': 'csr', 'csr_matrix': 'csr', 'csc': 'csc', 'csc_matrix': 'csc'}.get(written)
 
 # %% ../../nbs/1_data/12_storage.ipynb #284224e7
 def open_h5ad(
