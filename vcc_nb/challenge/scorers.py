@@ -12,6 +12,7 @@ __all__ = ['all_scores', 'score_names', 'directions', 'season_scorer', 'season_k
 import contextlib, importlib, io, logging, warnings
 from dataclasses import dataclass
 import anndata as ad, numpy as np, pandas as pd
+from ..kernels import numba_threads
 from ..core import VCCError
 from ..data.screen import Screen
 
@@ -91,10 +92,9 @@ def usable_threads(
     threads:int,    # asked for; 0 or less: all
 ) -> int:
     "Threads that a scorer may use: no more than numba was started with (NUMBA_NUM_THREADS)."
-    from numba import config
     if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)):
         raise VCCError(f'threads={threads!r} is no whole number; give one, or -1 for all')
-    return min(int(threads), config.NUMBA_NUM_THREADS) if threads > 0 else config.NUMBA_NUM_THREADS
+    return numba_threads(int(threads))
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #a4cb3446
 def real_cells(
