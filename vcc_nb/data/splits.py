@@ -21,7 +21,7 @@ from .screen import Screen
 class Split:
     "Which targets train, validate and test; controls belong to everybody."
     train:tuple         # targets whose cells may be fitted on
-    valid:tuple         # targets for early stopping and the choice of settings; nothing else
+    valid:tuple         # targets for early stopping and the choice of settings: no network is trained on them
     test:tuple          # targets seen by the scorer only
     seed:int|None = None
     method:str = 'given'

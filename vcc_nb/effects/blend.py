@@ -55,12 +55,16 @@ class Blend(EffectModel):
         belief:float=0,     # how many targets' worth of trust one method has beforehand
         seed:int=0,         # which folds
         believed:int=-1,    # which of `models` has it; -1: the last
+        shares=None,        # of `ready`, weighed before; None: weighed by `fit`, on validation targets
     ):
         self.models, self.ready = list(models), list(ready)
         if not -len(self.models) <= believed < len(self.models):
             raise VCCError(f'believed={believed} is none of the {len(self.models)} models; '
                 f'count from 0, or from the last with -1')
+        if shares is not None and len(shares) != len(self.ready):
+            raise VCCError(f'{len(shares)} shares for {len(self.ready)} networks; give one each')
         self.folds, self.belief, self.seed, self.believed = folds, belief, seed, believed
+        self.weighed = shares
 
     def learn(self, train):
         truth, noise = np.asarray(train.X, np.float64), row_noise(train)
@@ -70,7 +74,7 @@ class Blend(EffectModel):
         self.weights = self.weigh(changes, truth, noise)
         everyone = Split(train.obs[TARGET], [], [])
         self.fitted = [copy(model).fit(train, everyone) for model in self.models]
-        self.shares = []        # of the networks, in `fit`
+        self.shares = list(self.weighed or [])      # of the networks; else in `fit`
         self._learn_spread(truth - self._sum(changes), spreads, noise)
 
     def weigh(self,
@@ -99,6 +103,8 @@ class Blend(EffectModel):
     def fit(self, effects:ad.AnnData, split:Split):
         "Weights from the training targets, shares of the networks from the validation targets."
         super().fit(effects, split)
+        if self.weighed is not None:
+            return self
         valid = effects[effects.obs[TARGET].isin(split.valid).to_numpy()]
         if self.ready and not valid.n_obs:
             raise VCCError('blend: a network can only be weighed on validation targets, and '

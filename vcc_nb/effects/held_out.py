@@ -68,14 +68,14 @@ def out_of_fold(
 class FitOnce(EffectModel):
     """A method that learns once from the same effects, and is predicted out of fold once.
 
-    Whoever fits it on all of `targets` again, or asks for the same folds again, gets what was
+    Whoever fits it on all of one of the `targets` again, or asks for the same folds, gets what was
     computed: the same numbers, sooner. Copies share what is remembered. Fits on fewer targets, as
     in folds, are not kept."""
     def __init__(self,
         model,          # that learns from training targets alone (a `Blend` with networks does not)
-        targets,        # the training targets of the run
+        *targets,       # the sets of training targets that a run fits more than once
     ):
-        self.model, self.name, self.targets = model, model.name, frozenset(targets)
+        self.model, self.name, self.targets = model, model.name, set(map(frozenset, targets))
         self.fits, self.held_out = {}, {}       # what is remembered, by `fingerprint`
 
     def learn(self, train):
@@ -96,7 +96,7 @@ class FitOnce(EffectModel):
             self.held_out[key] = out_of_fold(self.model, train, folds=folds, seed=seed)
         return self.held_out[key]
 
-    def _is_whole(self, train): return set(train.obs[TARGET]) == self.targets
+    def _is_whole(self, train): return frozenset(train.obs[TARGET]) in self.targets
     def _fit(self, train): return copy(self.model).fit(train, Split(train.obs[TARGET], [], []))
 
 def fingerprint(effects:ad.AnnData) -> str:

@@ -23,8 +23,11 @@ class OwnTranscript(EffectModel):
     def __init__(self,
         model,      # the method for all other genes
         control,    # (genes,) control means, log-normalised: `Screen.control_mean`
+        *,
+        ready:bool=False,   # the method is fitted already (a network): only the share is learned
     ):
         self.model, self.control, self.name = model, control, model.name
+        self.ready = ready
 
     def fit(self, effects:ad.AnnData, split:Split):
         "Learn the share, and the model without own transcripts. `VCCError` for another control."
@@ -35,7 +38,10 @@ class OwnTranscript(EffectModel):
         train = training_part(effects, split)
         self.genes = effects.var_names
         self.remaining = self._share(train)
-        self.fitted = copy(self.model).fit(mask_own(effects, train), split)
+        if self.ready:
+            self.fitted = self.model
+        else:
+            self.fitted = copy(self.model).fit(mask_own(effects, train), split)
         return self
 
     def _share(self, train):

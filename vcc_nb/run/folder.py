@@ -249,7 +249,8 @@ def _read_trained(folder, config, task, chosen, closed):
     return Trained(model, genes, network_read(genes, config, task), history)
 
 # %% ../../nbs/7_run/75_folder.ipynb #7f85e873
-method_order = ('no change', 'training mean', 'kernel ridge', 'transfer', 'network', 'blend')
+method_order = ('no change', 'training mean', 'no change, plain', 'training mean, plain',
+                'kernel ridge', 'transfer', 'network', 'blend')
 
 def _place(name):
     "Where a method stands in tables; `kernel ridge for PDS` and its like after the closed forms."

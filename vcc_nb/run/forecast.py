@@ -8,11 +8,13 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/forecast.html.md"""
 __all__ = ['fit_methods', 'Forecast', 'predict_held_out', 'bounds_and_errors', 'Scores', 'score_held_out']
 
 # %% ../../nbs/7_run/73_forecast.ipynb #f74d0db4
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, VCCError
-from ..effects.base import NoChange, TrainingMean, training_part
+from ..data.splits import Split
+from ..effects.base import NoChange, TrainingMean
 from ..effects.ridge import NearestGenes, SharedResponse
 from ..effects.blend import Blend
 from ..effects.bounds import Conformal
@@ -31,36 +33,76 @@ def fit_methods(
     closed:ClosedForms,
     trained:Trained,
 ) -> dict:                  # name -> method, with `predict(targets)` for any gene symbols
-    "Every method of a run, fitted on training perturbations (the network's share: on validation)."
+    "Every method of a run, fitted on training and validation perturbations (the network: trained before)."
     split, effects = task.split, effects_to_learn_from(task)
-    methods = [NoChange(), TrainingMean()]
-    enough = len(split.train) >= 10
+    shares = _share_of_network(config, task, closed, trained)
+    everyone = Split([*split.train, *split.valid], [], split.test)
+
+    baselines = [NoChange(), TrainingMean()]
+    methods = [OwnTranscript(method, closed.control) for method in baselines]
+    methods += [_under_another_name(method, f'{method.name}, plain') for method in baselines]
+    enough = len(everyone.train) >= 10
     methods += [Conformal(method, seed=config.seed) if enough else method for method in closed.own]
     if config.score.amplitude_for:
         louder = [Calibrated(method, config.score.amplitude_for) for method in closed.plain]
         methods += [OwnTranscript(method, closed.control) for method in louder]
-    fitted = {method.name: method.fit(effects, split) for method in methods}
+    fitted = {method.name: method.fit(effects, everyone) for method in methods}
 
     base = fitted[closed.own[-1].name] if config.training.residual else None
-    network = _fit_network(config, task, closed, trained, base)
+    network = _network(config, task, closed, trained, base, everyone)
+    blend = _blend(config, closed, [network] if split.valid else [], shares)
+    return fitted | dict(
+        network=OwnTranscript(network, closed.control, ready=True).fit(effects, everyone),
+        blend=OwnTranscript(blend, closed.control).fit(effects, everyone))
+
+
+def _under_another_name(method, name:str):
+    "The method, called otherwise in tables."
+    method = copy(method)
+    method.name = name
+    return method
+
+# %% ../../nbs/7_run/73_forecast.ipynb #cdda91fb
+def _share_of_network(
+    config:TrainingConfig,
+    task:Task,
+    closed:ClosedForms,
+    trained:Trained,
+) -> list:              # one share; none without validation perturbations
+    "How far the blend goes to the network: all others fitted on training perturbations, judged on validation."
+    split, effects, base = task.split, effects_to_learn_from(task), None
+    if not split.valid:
+        return []
+    if config.training.residual:
+        base = copy(closed.own[-1]).fit(effects, split)
+    network = _network(config, task, closed, trained, base, split)
+    blend = OwnTranscript(_blend(config, closed, [network]), closed.control)
+    return blend.fit(effects, split).fitted.shares
+
+
+def _blend(
+    config:TrainingConfig,
+    closed:ClosedForms,
+    networks:list,
+    shares=None,            # of the networks, where they have been weighed
+) -> Blend:
+    "The blend of a run, not fitted; the last closed form is believed in."
     members = [SharedResponse(), NearestGenes(closed.kernel), *closed.plain]
-    blend = Blend(members, ready=[network] if split.valid else [], belief=20, seed=config.seed)
-    blend = OwnTranscript(blend, closed.control).fit(effects, split)
-    return fitted | dict(network=network, blend=blend)
+    return Blend(members, ready=networks, belief=20, seed=config.seed, shares=shares)
 
 
-def _fit_network(
+def _network(
     config:TrainingConfig,
     task:Task,
     closed:ClosedForms,
     trained:Trained,
     base,                   # fitted method that its answers are added to, or None
-):
-    "The network as a method, with the rule for genes that were not selected."
+    split:Split,            # whose training targets teach the rule for genes that were not selected
+) -> NetworkEffects:
+    "The trained network as a method, with the rule for genes that were not selected."
     features_of = partial(prior_features, panel=task.screen.genes, settings=config.genes)
-    train_effects = training_part(effects_to_learn_from(task), task.split)
     network = NetworkEffects(trained.model, trained.genes, features_of, base=base)
-    return network.fit(train_effects, task.split, closed.control)
+    return network.fit(effects_to_learn_from(task), split, closed.control)
 
 # %% ../../nbs/7_run/73_forecast.ipynb #b642eda5
 @dataclass(frozen=True, eq=False)
@@ -88,7 +130,7 @@ def predict_held_out(
                   if isinstance(getattr(method, 'fitted', None), Calibrated)}
     return Forecast(by_method, weights=methods['blend'].fitted.table(), amplitudes=amplitudes,
                     bounds=bounds_and_errors(by_method, measured),
-                    recovered=recovered(methods['network'].rule, measured), methods=methods)
+                    recovered=recovered(methods['network'].fitted.rule, measured), methods=methods)
 
 
 def bounds_and_errors(by_method:dict, measured:ad.AnnData) -> pd.DataFrame:

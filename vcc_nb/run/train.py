@@ -73,12 +73,13 @@ class ClosedForms:
 
 def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
     "The closed forms of a run, not fitted yet."
-    train, control = task.split.train, task.screen.control_mean()
+    split, control = task.split, task.screen.control_mean()
+    learned_from = split.train, (*split.train, *split.valid)
     kernel = QuickKernel(task_kernel(config, task), task.screen.targets)
-    plain = [FitOnce(KernelRidge(kernel, choose=True), train)]
+    plain = [FitOnce(KernelRidge(kernel, choose=True), *learned_from)]
     if task.elsewhere is not None:
-        plain.append(FitOnce(Transfer(task.elsewhere, plain[0]), train))
-    own = [FitOnce(OwnTranscript(method, control), train) for method in plain]
+        plain.append(FitOnce(Transfer(task.elsewhere, plain[0]), *learned_from))
+    own = [FitOnce(OwnTranscript(method, control), *learned_from) for method in plain]
     return ClosedForms(plain, own, kernel, control)
 
 
