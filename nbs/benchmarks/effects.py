@@ -49,7 +49,9 @@ def papalexi(o):
     from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi())
     fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
-    methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
+    methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(),
+        'no change, own transcript': OwnTranscript(NoChange(), control),
+        'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
         'nearest gene': Nearest(kernel), 'nearest genes': NearestGenes(kernel),
         'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
         'kernel ridge': KernelRidge(kernel), 'kernel ridge, own transcript': OwnTranscript(KernelRidge(kernel), control),
@@ -76,12 +78,11 @@ def official(o):
     from vcc_nb.challenge.compare import score_methods
     from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
-    methods = {'no change': NoChange(), 'training mean': TrainingMean(), 'no change, own transcript': OwnTranscript(NoChange(), control),
-        'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
+    plain = {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
         'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
-        'kernel ridge, sources chosen, own transcript': OwnTranscript(KernelRidge(kernel, choose=True), control),
-        'the blend of a run, no network': OwnTranscript(Blend([SharedResponse(), NearestGenes(kernel),
-                   KernelRidge(kernel, choose=True)], belief=20), control)}
+        'the blend of a run, no network': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20)}
+    methods = {name: OwnTranscript(method, control) for name, method in plain.items()}
+    methods |= {f'{name}, plain': method for name, method in plain.items()}
     predictions = {n: ad.concat([m.fit(fx, s).predict(s.test) for s in leave_one_out(fx.obs_names.tolist())], merge='same')
         for n, m in methods.items()}
     predictions['the measured effects'] = make_effects(fx.X, fx.obs_names, fx.var_names, method='measured')
