@@ -35,6 +35,7 @@ _names = {
     'run.settings': 'TrainingConfig create_training_config',
     'run.pipeline': 'ScaledTrainingPipeline',
     'run.report': 'compare',
+    'run.audit': 'check_screen',
     'run.ablate': 'ablate',
     'run.submit': 'submit',
     'run.widgets': 'GeneExplorer TrainingDashboard',
