@@ -14,7 +14,7 @@ from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from tqdm.auto import tqdm
 from ..core import VCCError
-from .doubts import compare_with_controls, pairs_of, what_and_cure
+from .doubts import compare_with_controls, pairs_of, values_doubt, what_and_cure
 from .rules import Checked, Finding, apply_rules
 from .scan import csr_blocks, scan_cells, structure_fault
 from .seasons import Season, season_with_controls
@@ -78,67 +78,7 @@ def _first_line(error):
     "The beginning of what an exception says; its kind where it says nothing."
     return (str(error).splitlines() or [''])[0][:80] or type(error).__name__
 
-# %% ../../nbs/6_challenge/68_check.ipynb #8f2695c1
-def import_zstd():
-    "The zstandard package. Raises `VCCError` if it is not installed."
-    try:
-        import zstandard
-        return zstandard
-    except ImportError:
-        raise VCCError("packing a .vcc needs zstandard; install it with: pip install 'vcc-nb[submit]', "
-            "or write an .h5ad") from None
-
-def _most_bytes(season, packed):
-    "What an .h5ad of the season can take at most, and what that many packed bytes can hold."
-    values = season.max_stored or season.max_cells*season.n_genes
-    of_season = 12*values + 300*(season.max_cells + season.n_genes)     # float64 and int32; names
-    return min(int(of_season), 300*packed) + (64 << 20)
-
-@contextlib.contextmanager
-def _unpacked(
-    path,
-    season:Season,      # says which entries must be there
-    findings:list,      # gets a `Finding` for a companion that does not read as it should
-):                      # yields (raw file without a name that holds the .h5ad, meta.json or None)
-    """The .h5ad of a .vcc, unpacked into the folder of temporary files. Raises `VCCError` if an entry is
-    missing, damaged or no file, if it unpacks to more than it can hold, or if there is no room."""
-    zstd = import_zstd()
-    with contextlib.ExitStack() as stack:
-        try:
-            tar = stack.enter_context(tarfile.open(path, 'r:'))
-            members = _members(tar, path, season)
-            meta = _read_companions(tar, members, season, findings)
-            raw = stack.enter_context(tempfile.TemporaryFile())
-            packed = members['pred.h5ad.zst']
-            _unpack(tar.extractfile(packed), raw, _most_bytes(season, packed.size), path, zstd)
-        except (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OSError) as error:
-            if isinstance(error, VCCError): raise
-            if getattr(error, 'errno', None) in (27, 28, 122):      # too large, no space, over quota
-                raise VCCError(f'{str(path)!r} unpacks to more than {tempfile.gettempdir()!r} has room for '
-                    f'({error.strerror}); set TMPDIR to a larger place') from None
-            raise VCCError(f'{str(path)!r} is no whole .vcc archive ({_first_line(error)}); '
-                'pack it again') from None
-        yield raw, meta
-
-def _unpack(
-    packed,         # open file
-    raw,            # open file to write to
-    most:int,       # bytes that it may unpack to
-    path,           # of the archive, for the message
-    zstd,           # the package
-):
-    "Unpack some MiB at a time, with a bar where it takes long."
-    size = 0
-    with tqdm(desc='unpacking', unit='B', unit_scale=True, delay=2) as bar:
-        for chunk in zstd.ZstdDecompressor(max_window_size=1 << 27).read_to_iter(packed, write_size=1 << 22):
-            size += len(chunk)
-            if size > most:
-                raise VCCError(f'{str(path)!r} unpacks to more than {most/2**30:,.2f} GiB, which no .h5ad of '
-                    'the season takes; pack the .h5ad again')
-            raw.write(chunk)
-            bar.update(len(chunk))
-    raw.seek(0)
-
+# %% ../../nbs/6_challenge/68_check.ipynb #8ce591f4
 def _members(
     tar:tarfile.TarFile,
     path,               # of the archive, for the error
@@ -176,6 +116,68 @@ def _read_companions(
         if isinstance(meta, dict): return meta
         fault = f'holds {type(meta).__name__}, not an object with the shape and contexts of the file'
     findings.append(Finding('error', 'archive', f'meta.json {fault}', 'pack the .h5ad again'))
+
+# %% ../../nbs/6_challenge/68_check.ipynb #a17868a5
+def import_zstd():
+    "The zstandard package. Raises `VCCError` if it is not installed."
+    try:
+        import zstandard
+        return zstandard
+    except ImportError:
+        raise VCCError("packing a .vcc needs zstandard; install it with: pip install 'vcc-nb[submit]', "
+            "or write an .h5ad") from None
+
+def _most_bytes(season, packed):
+    "What an .h5ad of the season can take at most, and what that many packed bytes can hold."
+    values = season.max_stored or season.max_cells*season.n_genes
+    of_season = 12*values + 300*(season.max_cells + season.n_genes)     # float64 and int32; names
+    return min(int(of_season), 300*packed) + (64 << 20)
+
+def _unpack(
+    packed,         # open file
+    raw,            # open file to write to
+    most:int,       # bytes that it may unpack to
+    path,           # of the archive, for the message
+    zstd,           # the package
+):
+    "Unpack some MiB at a time, with a bar where it takes long."
+    size = 0
+    with tqdm(desc='unpacking', unit='B', unit_scale=True, delay=2) as bar:
+        for chunk in zstd.ZstdDecompressor(max_window_size=1 << 27).read_to_iter(packed, write_size=1 << 22):
+            size += len(chunk)
+            if size > most:
+                raise VCCError(f'{str(path)!r} unpacks to more than {most/2**30:,.2f} GiB, which no .h5ad of '
+                    'the season takes; pack the .h5ad again')
+            raw.write(chunk)
+            bar.update(len(chunk))
+    raw.seek(0)
+
+# %% ../../nbs/6_challenge/68_check.ipynb #8f2695c1
+@contextlib.contextmanager
+def _unpacked(
+    path,
+    season:Season,      # says which entries must be there
+    findings:list,      # gets a `Finding` for a companion that does not read as it should
+):                      # yields (raw file without a name that holds the .h5ad, meta.json or None)
+    """The .h5ad of a .vcc, unpacked into the folder of temporary files. Raises `VCCError` if an entry is
+    missing, damaged or no file, if it unpacks to more than it can hold, or if there is no room."""
+    zstd = import_zstd()
+    with contextlib.ExitStack() as stack:
+        try:
+            tar = stack.enter_context(tarfile.open(path, 'r:'))
+            members = _members(tar, path, season)
+            meta = _read_companions(tar, members, season, findings)
+            raw = stack.enter_context(tempfile.TemporaryFile())
+            packed = members['pred.h5ad.zst']
+            _unpack(tar.extractfile(packed), raw, _most_bytes(season, packed.size), path, zstd)
+        except (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OSError) as error:
+            if isinstance(error, VCCError): raise
+            if getattr(error, 'errno', None) in (27, 28, 122):      # too large, no space, over quota
+                raise VCCError(f'{str(path)!r} unpacks to more than {tempfile.gettempdir()!r} has room for '
+                    f'({error.strerror}); set TMPDIR to a larger place') from None
+            raise VCCError(f'{str(path)!r} is no whole .vcc archive ({_first_line(error)}); '
+                'pack it again') from None
+        yield raw, meta
 
 # %% ../../nbs/6_challenge/68_check.ipynb #d24d98a2
 def describe(
@@ -216,6 +218,45 @@ def _matrix_fault(X, shape):
         return (f'the pointers of the sparse matrix contradict each other: {fault}',
             'build the matrix with scipy.sparse.vstack, not by hand')
 
+# %% ../../nbs/6_challenge/68_check.ipynb #1682e885
+def _rows_to_judge(
+    labels,         # (cells,), or None
+    season:Season,
+    n_cells:int,
+    n:int=256,      # or a few more
+):                  # -> (rows,) numbers
+    "Some control cells of the file; in a season of counts without them, some of all cells."
+    rows = np.arange(n_cells)
+    if season.with_controls or season.values != 'counts':
+        rows = np.flatnonzero(labels == season.control) if labels is not None else rows[:0]
+    return rows[::max(1, len(rows)//n)]
+
+def _keep_rows(
+    blocks,         # of `csr_blocks`
+    rows,           # (rows,) numbers, rising
+    kept:list,      # gets (values, genes) of each
+):                  # yields the blocks
+    "Pass blocks on, and keep some of their rows."
+    for first, data, indices, indptr in blocks:
+        inside = rows[(rows >= first) & (rows < first + len(indptr) - 1)] - first
+        for i in inside:
+            row = slice(indptr[i], indptr[i+1])
+            kept.append((data[row].astype(np.float64), indices[row].astype(np.int64)))
+        yield first, data, indices, indptr
+
+def _doubt_of(
+    kept:list,          # of `_keep_rows`
+    checked:Checked,    # with records of the cells
+):                      # -> (what, cure), or None
+    "Are the values of these rows what the season reads? None where another rule has said what is wrong."
+    highest, season = checked.cells['top'].max(), checked.season
+    if checked.cells['low'].min() < 0 or highest >= (season.max_value or np.inf) or not kept: return None
+    values, genes = map(np.concatenate, zip(*kept))
+    indptr = np.cumsum([0] + [len(row_values) for row_values, _ in kept])
+    cells = sp.csr_matrix((values, genes, indptr), shape=(len(kept), checked.shape[1]))
+    return values_doubt(cells, season) if values.any() else None
+
+# %% ../../nbs/6_challenge/68_check.ipynb #876e179e
 def _describe_values(
     X,                      # matrix that can be read
     checked:Checked,        # with names and labels
@@ -223,18 +264,27 @@ def _describe_values(
     checksums:bool,
 ) -> Checked:
     "With records of the cells, and what is needed to compare, where that is possible."
-    labels, contexts, season = checked.labels, checked.contexts, checked.season
-    pairs = codes = kinds = None
-    n_pairs = 1
-    if labels is not None and contexts is not None:
-        pairs, codes = pairs_of(labels, contexts)
-        if len(pairs)*checked.shape[1]*8 > 1e9: pairs = codes = None
-        else: n_pairs, kinds = len(pairs), (labels == season.control).astype(np.int64)
-    scan = scan_cells(csr_blocks(X, checked.shape), *checked.shape, counts=season.values == 'counts',
-        groups=codes, n_groups=n_pairs, kinds=kinds, n_kinds=2, checksums=checksums)
+    season = checked.season
+    pairs, groups = _groups_of(checked)
+    kept = []
+    judged = _rows_to_judge(checked.labels, season, checked.shape[0])
+    blocks = _keep_rows(csr_blocks(X, checked.shape), judged, kept)
+    scan = scan_cells(blocks, *checked.shape, counts=season.values == 'counts', n_kinds=2,
+        checksums=checksums, **groups)
     checked = replace(checked, cells=scan.cells, stored=scan.stored, checksums=scan.checksums)
-    unfit = scan.cells['bad'].any() or scan.cells['outside'].any() or checked.genes.has_duplicates
-    return checked if pairs is None or unfit else compare_with_controls(checked, scan, pairs, codes, controls)
+    if scan.cells['bad'].any() or scan.cells['outside'].any(): return checked
+    checked = replace(checked, values_doubt=_doubt_of(kept, checked))
+    if pairs is None or checked.genes.has_duplicates: return checked
+    return compare_with_controls(checked, scan, pairs, groups['groups'], controls)
+
+def _groups_of(checked):
+    "The (target, context) pairs and how `scan_cells` adds them up; None where labels or room are lacking."
+    labels, contexts = checked.labels, checked.contexts
+    if labels is None or contexts is None: return None, {}
+    pairs, codes = pairs_of(labels, contexts)
+    if len(pairs)*checked.shape[1]*8 > 1e9: return None, {}
+    is_control = (labels == checked.season.control).astype(np.int64)
+    return pairs, dict(groups=codes, n_groups=len(pairs), kinds=is_control)
 
 # %% ../../nbs/6_challenge/68_check.ipynb #a76fcbac
 def check_submission(

@@ -6,13 +6,15 @@ Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/doubts.html.md"""
 
 # %% auto #0
 __all__ = ['Predictions', 'Reference', 'make_reference', 'reference_of', 'pairs_of', 'compare_with_controls', 'what_and_cure',
-           'same_cells']
+           'same_cells', 'own_expression', 'values_doubt']
 
 # %% ../../nbs/6_challenge/67_doubts.ipynb #0b24a0bf
 from dataclasses import dataclass, replace
 import numpy as np, pandas as pd
 from ..core import VCCError
 from ..data.screen import Screen
+from ..data.values import values_fault
+from ..genes.names import genes_on_axis
 from .rules import Checked, first_names, rule
 from .scan import Scan, scan_cells
 from .seasons import Season, open_controls
@@ -149,7 +151,9 @@ def _predictions(
     n = np.bincount(codes[codes >= 0], minlength=len(rows))
     return Predictions(pairs[rows], codes, n, scan.sums[rows], scan.squares[0])
 
-def what_and_cure(error:VCCError) -> tuple:
+def what_and_cure(
+    error,          # `VCCError` or its sentence
+) -> tuple:
     "What is wrong, and what to do: the parts of the sentence before and after its last semicolon."
     what, _, cure = str(error).rpartition('; ')
     return what, cure
@@ -216,7 +220,8 @@ def _targets_differ(checked):
     if n_pairs <= len(contexts) or n_cells <= n_pairs: return
     within = _variance_within(predictions)
     expressed = predictions.sums.sum(0)**2/n_cells**2*predictions.n.min() > 5*within
-    compared = expressed & ~checked.genes.isin(predictions.targets)
+    compared = expressed
+    compared[genes_on_axis(predictions.targets, checked.genes)[1]] = False
     for context in contexts:
         rows = np.flatnonzero(predictions.contexts == context)
         if len(rows) < 2 or compared.sum() < 20: continue
@@ -283,32 +288,58 @@ def _contexts_in_place(checked):
         yield ('most like the control cells of another context: ' + ', '.join(swapped),
             'see whether labels of contexts were exchanged')
 
+# %% ../../nbs/6_challenge/67_doubts.ipynb #23f32602
+def own_expression(
+    predictions:Predictions,
+    reference:Reference,
+    genes:pd.Index,     # of the file
+) -> pd.DataFrame:      # a row a knocked-down gene of a pair: pair (its row), gene, control, predicted, visible
+    "Mean log value of each knocked-down gene in control and predicted cells; could half of it be seen?"
+    pair, gene = genes_on_axis(predictions.targets, genes)
+    context = np.zeros(len(predictions.pairs), int)
+    if len(reference.contexts) > 1:
+        context = pd.Index(reference.contexts).get_indexer(predictions.contexts)
+    has_both = (context[pair] >= 0) & (predictions.n[pair] > 0)
+    pair, gene = pair[has_both], gene[has_both]
+    context, n = context[pair], predictions.n[pair]
+    control, predicted = reference.mean[context, gene], predictions.sums[pair, gene]/n
+    # standard error of the difference of two means
+    error = np.sqrt(reference.var[context, gene]*(1/n + 1/reference.n[context]))
+    return pd.DataFrame(dict(pair=pair, gene=genes[gene], control=control, predicted=predicted,
+        visible=control*.5 > 3*error))
+
 @rule('own gene', 'warning', needs='predictions reference')
 def _own_gene_falls(checked):
     "Is each knocked-down gene lower than in control cells, where that could be seen?"
-    predictions, reference = checked.predictions, checked.reference
-    gene = checked.genes.get_indexer(predictions.targets)
-    context = np.zeros(len(gene), int)
-    if len(reference.contexts) > 1:
-        context = pd.Index(reference.contexts).get_indexer(predictions.contexts)
-    rows = np.flatnonzero((gene >= 0) & (context >= 0) & (predictions.n > 0))
-    gene, context, n = gene[rows], context[rows], predictions.n[rows]
-    control, predicted = reference.mean[context, gene], predictions.sums[rows, gene]/n
-    # standard error of the difference of two means
-    error = np.sqrt(reference.var[context, gene]*(1/n + 1/reference.n[context]))
-    visible = control*.5 > 3*error
-    unchanged = rows[visible & (predicted > .8*control)]
+    predictions = checked.predictions
+    own = own_expression(predictions, checked.reference, checked.genes)
+    visible = own[own.visible]
+    unchanged = visible.pair[visible.predicted > .8*visible.control].unique()
     if unchanged.size:
         names = first_names(predictions.targets[unchanged])
         yield (f'targets that keep more than 80% of their own expression (log scale): '
-            f'{len(unchanged):,} of {visible.sum():,} ({names})',
+            f'{len(unchanged):,} of {visible.pair.nunique():,} ({names})',
             'CRISPRi lowers its target: see whether rows and labels are in step')
 
 # %% ../../nbs/6_challenge/67_doubts.ipynb #8494ba16
+def values_doubt(
+    cells,              # CSR: some cells of the file, control cells where it has any
+    season:Season,
+):                      # -> (what, cure), or None
+    "Are the values what the season reads, as far as they show how they were made?"
+    fault = values_fault(cells, season.values)
+    if fault: return what_and_cure(fault)
+
+@rule('normalisation', 'warning', needs='values_doubt')
+def _values_meant(checked):
+    "Are the values natural logarithms, or counts, as the season reads them?"
+    return [checked.values_doubt]
+
 @rule('normalisation', 'warning', needs='predictions own')
 def _one_depth(checked):
     "Have control cells one depth, when taken back from the log?"
     own = checked.own
+    if checked.values_doubt: return
     if own.n.sum() <= 1: return
     variation = own.cells['depth'].std()/own.cells['depth'].mean()
     if variation > .02:

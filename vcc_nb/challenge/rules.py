@@ -33,6 +33,7 @@ class Checked:
     cells:np.ndarray = None         # (cells,) sums and marks of each: `cell_record` of `65_scan`
     stored:int = None               # values stored in the matrix
     checksums:tuple = None          # of values and indices, where asked for
+    values_doubt:tuple = None       # (what, cure): why they are not those that the season reads
     predictions:object = None       # `Predictions` of `67_doubts`
     own:object = None               # `Reference` of `67_doubts`: control cells in the file
     given:object = None             # `Reference`: control cells given beside it

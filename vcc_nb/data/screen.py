@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
-from ..core import VCCError, pick
-from .bulks import effects_of, pseudobulks_of
+from ..core import CONTEXT, TARGET, VCCError, pick
+from .bulks import _moderated_se2, effects_of, pseudobulks_of
 from .labels import (Labels, check_cell_numbers, context_names, find_context_column, labels_of,
     read_labels, spaced_labels, uneven_targets)
 from .values import check_target_sum, check_values, recognise_values, scan_values
@@ -30,7 +30,9 @@ def _read_columns(
     context_key = find_context_column(adata.obs, options['context_key'])
     if context_key: contexts = read_labels(adata.obs, context_key)
     else: contexts = np.full(adata.n_obs, 'all', dtype=object)
-    return dict(labels=reading.cells, contexts=contexts, target_key=reading.target_key,
+    batch_key = options.get('batch_key')
+    batches = read_labels(adata.obs, pick(batch_key, adata.obs.columns, 'obs column')) if batch_key else None
+    return dict(batches=batches, labels=reading.cells, contexts=contexts, target_key=reading.target_key,
         control=reading.control, context_key=context_key, guides=reading.guides, reading=reading)
 
 # %% ../../nbs/1_data/10_screen.ipynb #7add590e
@@ -52,6 +54,7 @@ class Screen:
     notes:list = field(default_factory=list)    # what was chosen and why
     guides:np.ndarray|None = None   # (cells,) label as written, where labels are guides
     reading:Labels|None = None  # how each label was read
+    batches:np.ndarray|None = None  # (cells,) batch of each, where effects are measured within batches
 
     @property
     def genes(self): return self.adata.var_names
@@ -73,21 +76,28 @@ class Screen:
         title = f'Screen: {cells:,} cells x {genes:,} genes, {len(self.targets)} targets'
         return '\n'.join([title, *('  ' + note for note in self.notes)])
 
-def _description(screen, top):
-    "The notes that say what was found; `top` is the largest value."
+# %% ../../nbs/1_data/10_screen.ipynb #bc1c5113
+def _description(
+    screen,
+    top,        # largest value
+    whole,      # are all values whole numbers?
+) -> list:
+    "The notes that say what was found."
     asked = screen.options
     controls = f'controls {screen.control!r} ({screen.is_control.sum():,} cells)'
     if screen.context_key:
         names = sorted(set(screen.contexts))[:5]
         contexts = f'contexts in obs[{screen.context_key!r}]: {", ".join(names)}'
     else: contexts = 'one context (no context column)'
-    numbers = 'all whole' if screen.values == 'counts' else 'fractions'
-    reason = 'as asked' if asked['values'] else f'detected: {numbers}, up to {top:,.4g}'
-    values = f'values: {screen.values} ({reason})'
+    numbers = f'{"all whole" if whole else "fractions"}, up to {top:,.4g}'
+    values = f'values: {screen.values} ({"as asked" if asked["values"] else "detected"}: {numbers})'
     if screen.target_sum:
         origin = 'as asked' if asked['target_sum'] else 'median of controls'
         values += f'; normalised to {screen.target_sum:,.0f} per cell ({origin})'
     notes = [f'targets in obs[{screen.target_key!r}], {controls}', contexts, values]
+    if screen.batches is not None:
+        notes.append(f'effects are against controls of the same batch (obs[{asked["batch_key"]!r}], '
+            f'{len(set(screen.batches)):,} batches)')
     return [*notes, *(screen.reading.notes if screen.reading else ()), *_notes_of_contexts(screen)]
 
 def _notes_of_contexts(screen):
@@ -101,53 +111,19 @@ def _notes_of_contexts(screen):
     spaced = spaced_labels(screen.adata.obs, key)
     if spaced: yield f'spaces around labels of obs[{key!r}] are dropped: {", ".join(map(repr, spaced[:5]))}'
 
-# %% ../../nbs/1_data/10_screen.ipynb #343d3fba
-def open_screen(
-    data,                       # path of an .h5ad, or an AnnData (cells x genes)
-    *,
-    target_key:str=None,        # obs column that names the perturbed gene; default: found
-    control=None,               # label of the controls, several, or a pattern 'NT*'; default: found
-    context_key:str=None,       # obs column of cell type or line; default: found; False: none
-    layer:str=None,             # layer with the values; default: X
-    values:str=None,            # 'counts' or 'log-normalised'; default: detected
-    target_sum:float=None,      # counts per cell after scaling; default: median of the controls
-    min_cells:int=2,            # cells a target must have
-    backed:bool=False,          # leave the matrix on disk (paths only)
-) -> Screen:
-    "Open, check and describe a screen in one pass over its values. `VCCError` for what is wrong."
-    options = dict(target_key=target_key, control=control, context_key=context_key, layer=layer,
-        values=values, target_sum=target_sum, min_cells=min_cells)
-    _check_request(data, options)
-    if isinstance(data, Screen): return data
-    adata, file = (data, None) if isinstance(data, ad.AnnData) else open_h5ad(data, backed)
-    source = str(adata.uns.get('source', 'AnnData') if adata is data else data)
-    try: return _checked(adata, file, options, source, is_ours=adata is not data)
-    except OSError as e:
-        raise damaged_file('the backed file' if adata is data else data, e) from None
+# %% ../../nbs/1_data/10_screen.ipynb #c5b35e24
+_defaults = dict(target_key=None, control=None, context_key=None, layer=None, values=None,
+    target_sum=None, min_cells=2, batch_key=None)
 
-def _checked(
-    adata,      # in memory or backed
-    file,       # h5py.File to read the matrix from, or None
-    options,    # what `open_screen` was asked for
-    source,     # where the data are from
-    is_ours,    # was the AnnData read here, from a file?
-) -> Screen:
-    "The screen, if every check is passed."
-    notes = []
-    X = expression_matrix(adata, options['layer'], notes, file)
-    check_tables(adata)
-    columns = _read_columns(adata, options)
-    scan = scan_values(X, adata)
-    values, target_sum = recognise_values(options['values'], scan.top, scan.whole), None
-    notes += scan.notes + check_values(scan.sample, values, options['values'])
-    if values == 'counts':
-        is_control = columns['labels'] == columns['control']
-        target_sum = options['target_sum'] or float(np.median(scan.depth[is_control]))
-    names = _with_names(adata, columns['reading'], is_ours=is_ours)
-    screen = Screen(names, scan.X, **columns, values=values, depth=scan.depth, target_sum=target_sum,
-        source=source, options=options)
-    screen.notes = [*_description(screen, scan.top), *notes]
-    return screen
+def _check_request(data, options):
+    "`VCCError` for arguments that cannot be meant."
+    if isinstance(data, Screen):
+        if any(options[name] != default for name, default in _defaults.items()):
+            raise VCCError('a Screen is open already; pass these options where it is first opened')
+    elif not isinstance(data, (ad.AnnData, str, Path)):
+        raise VCCError(f'data is a {type(data).__name__}; '
+            'pass the path of an .h5ad, an AnnData or a Screen')
+    check_target_sum(options['target_sum'])
 
 def _with_names(
     adata,      # in memory or backed
@@ -179,19 +155,54 @@ def _same_matrix(adata):
     return ad.AnnData(adata.X, obs=adata.obs.copy(), var=adata.var.copy(), uns=dict(adata.uns),
         layers=dict(adata.layers), obsm=dict(adata.obsm), varm=dict(adata.varm))
 
-# %% ../../nbs/1_data/10_screen.ipynb #c5b35e24
-_defaults = dict(target_key=None, control=None, context_key=None, layer=None, values=None,
-    target_sum=None, min_cells=2)
+# %% ../../nbs/1_data/10_screen.ipynb #343d3fba
+def open_screen(
+    data,                       # path of an .h5ad, or an AnnData (cells x genes)
+    *,
+    target_key:str=None,        # obs column that names the perturbed gene; default: found
+    control=None,               # label of the controls, several, or a pattern 'NT*'; default: found
+    context_key:str=None,       # obs column of cell type or line; default: found; False: none
+    layer:str=None,             # layer with the values; default: X
+    values:str=None,            # 'counts' or 'log-normalised'; default: detected
+    target_sum:float=None,      # counts per cell after scaling; default: median of the controls
+    min_cells:int=2,            # cells a target must have
+    batch_key:str=None,         # obs column of batches: effects against controls of the same batch
+    backed:bool=False,          # leave the matrix on disk (paths only)
+) -> Screen:
+    "Open, check and describe a screen in one pass over its values. `VCCError` for what is wrong."
+    options = dict(target_key=target_key, control=control, context_key=context_key, layer=layer,
+        values=values, target_sum=target_sum, min_cells=min_cells, batch_key=batch_key)
+    _check_request(data, options)
+    if isinstance(data, Screen): return data
+    adata, file = (data, None) if isinstance(data, ad.AnnData) else open_h5ad(data, backed)
+    source = str(adata.uns.get('source', 'AnnData') if adata is data else data)
+    try: return _checked(adata, file, options, source, is_ours=adata is not data)
+    except OSError as e:
+        raise damaged_file('the backed file' if adata is data else data, e) from None
 
-def _check_request(data, options):
-    "`VCCError` for arguments that cannot be meant."
-    if isinstance(data, Screen):
-        if any(options[name] != default for name, default in _defaults.items()):
-            raise VCCError('a Screen is open already; pass these options where it is first opened')
-    elif not isinstance(data, (ad.AnnData, str, Path)):
-        raise VCCError(f'data is a {type(data).__name__}; '
-            'pass the path of an .h5ad, an AnnData or a Screen')
-    check_target_sum(options['target_sum'])
+def _checked(
+    adata,      # in memory or backed
+    file,       # h5py.File to read the matrix from, or None
+    options,    # what `open_screen` was asked for
+    source,     # where the data are from
+    is_ours,    # was the AnnData read here, from a file?
+) -> Screen:
+    "The screen, if every check is passed."
+    notes = []
+    X = expression_matrix(adata, options['layer'], notes, file)
+    check_tables(adata)
+    columns = _read_columns(adata, options)
+    scan = scan_values(X, adata)
+    values, target_sum = recognise_values(options['values'], scan.top, scan.whole), None
+    notes += scan.notes + check_values(scan.sample, values, options['values'])
+    if values == 'counts':
+        is_control = columns['labels'] == columns['control']
+        target_sum = options['target_sum'] or float(np.median(scan.depth[is_control]))
+    names = _with_names(adata, columns['reading'], is_ours=is_ours)
+    screen = Screen(names, scan.X, **columns, values=values, depth=scan.depth, target_sum=target_sum,
+        source=source, options=options)
+    screen.notes = [*_description(screen, scan.top, scan.whole), *notes]
+    return screen
 
 # %% ../../nbs/1_data/10_screen.ipynb #316dd1ad
 @patch
@@ -272,6 +283,7 @@ def effects(
 ) -> ad.AnnData:    # Effects: perturbation x all genes; X the change, layers['se'] its error
     "Mean log-normalised expression of each target minus that of the controls of its context."
     self.require_even_contexts()
+    if self.batches is not None: return self.effects_within_batches(rows)
     return effects_of(self.pseudobulks(rows), self.control)
 
 @patch
@@ -282,6 +294,48 @@ def control_mean(self:Screen, context:str=None):
         raise VCCError(f'no control cells in context {context!r}; '
             'effects need controls in every context')
     return np.asarray(self.lognorm(rows).mean(0), np.float32).ravel()
+
+# %% ../../nbs/1_data/10_screen.ipynb #0e668b56
+@patch
+def effects_within_batches(
+    self:Screen,
+    rows=None,      # (cells,) mask of the cells that may be used; default all
+) -> ad.AnnData:    # Effects, as `effects` gives them
+    "Effects against controls of the same batches. `VCCError` for a batch without controls."
+    rows = self.mask(rows)
+    batches = self.contexts + '|' + self.batches
+    place = np.where(self.is_control, batches, self.contexts)
+    scale = self.target_sum/self.depth if self.values == 'counts' else np.zeros(len(rows))
+    bulk = pseudobulks_of(self.blocks(raw=True), self.genes, self.labels, place, rows, scale)
+    is_control = (bulk.obs[TARGET] == self.control).to_numpy()
+    targets, controls = bulk[~is_control], bulk[is_control]
+    perturbed = rows & ~self.is_control
+    of_target = [pd.Series(self.labels[perturbed]), pd.Series(self.contexts[perturbed])]
+    n_cells = pd.crosstab(of_target, pd.Series(batches[perturbed]))
+    _require_controls(n_cells, controls.obs[CONTEXT], self.options['batch_key'])
+    pairs = pd.MultiIndex.from_frame(targets.obs[[TARGET, CONTEXT]])
+    share = n_cells.div(n_cells.sum(axis=1), axis=0)
+    share = share.reindex(index=pairs, columns=controls.obs[CONTEXT], fill_value=0).to_numpy()
+    se2 = _moderated_se2(bulk)
+    se = np.sqrt(se2[~is_control] + share**2 @ se2[is_control])
+    obs = targets.obs.copy()
+    if len(set(self.contexts[rows])) == 1: obs.index = obs[TARGET].rename(None)
+    change = targets.X - share @ np.asarray(controls.X, np.float64)
+    return ad.AnnData(change.astype(np.float32), layers=dict(se=se.astype(np.float32)), obs=obs,
+        var=bulk.var[[]])
+
+def _require_controls(
+    n_cells,        # table: cells of each (target, context) in each batch, named context|batch
+    with_controls,  # batches that have controls
+    key,            # column of the batches
+):
+    "`VCCError` for a batch in which there are targets and no controls."
+    without = n_cells.columns.difference(list(with_controls))
+    if not len(without): return
+    first = n_cells[without[0]]
+    raise VCCError(f'no control cells in batch {without[0].partition("|")[2]!r} of obs[{key!r}], where '
+        f'{first.idxmax()[0]!r} has {first.max():,} ({len(without)} such batches); '
+        'drop the cells of these batches, or leave batch_key out')
 
 # %% ../../nbs/1_data/10_screen.ipynb #fe16cba2
 @patch

@@ -28,6 +28,7 @@ class Split:
 
     def __post_init__(self):
         for part in ('train', 'valid', 'test'):
+            _require_names(getattr(self, part), part)
             object.__setattr__(self, part, tuple(_named_once(getattr(self, part))))
         targets = self.train + self.valid + self.test
         double = sorted({target for target in targets if targets.count(target) > 1})
@@ -55,10 +56,26 @@ class Split:
     @classmethod
     def load(cls, path):
         "Read what `save` wrote; `VCCError` if it is no split."
-        try: return cls(**json.loads(Path(path).read_text()))
-        except (OSError, TypeError, json.JSONDecodeError) as e:
+        try:
+            split = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
+        except (OSError, TypeError, ValueError, RecursionError) as e:       # a VCCError is a ValueError
             raise VCCError(f'{str(path)!r} is no split file ({e}); '
                 'write one with Split.save') from None
+        if not isinstance(split.seed, int | None) or not isinstance(split.method, str):
+            raise VCCError(f'{str(path)!r} is no split file (its seed is no whole number, or its method '
+                'no text); write one with Split.save')
+        return split
+
+def _require_names(
+    targets,        # as somebody gave them
+    part:str,       # of the split
+):
+    "`VCCError` if the targets of a part are no list of names."
+    cure = f"give a list of names: {part}=['TP53', 'A+B']"
+    if isinstance(targets, str | dict) or not hasattr(targets, '__iter__'):
+        raise VCCError(f'{part} of the split is {targets!r}, no list; {cure}')
+    odd = next((target for target in targets if not isinstance(target, str) or not target.strip()), None)
+    if odd is not None: raise VCCError(f'{part} of the split holds {odd!r}, no name of a target; {cure}')
 
 def _named_once(targets):
     "Targets under the names that a screen gives them; 'B+A' beside 'A+B' is the same one."

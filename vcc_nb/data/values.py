@@ -33,6 +33,32 @@ def _row_sums(
         out[i] = s
     return ordered
 
+# %% ../../nbs/1_data/18_values.ipynb #2da07dbf
+def _repeats(block):
+    "How many values of CSR rows stand in a place stored before."
+    fault = index_fault(block.indices, block.shape[1])
+    if fault: raise damaged_matrix('the matrix', fault)
+    return repeats(block.indices, block.indptr, block.shape[1])
+
+def _refuse_value(
+    block,      # CSR rows
+    first,      # number of the first of them
+    adata,      # where they are from
+):
+    "Raise the `VCCError` of the first value of `block` that is no expression."
+    place = np.flatnonzero(~(block.data >= 0) | ~np.isfinite(block.data))[0]
+    value, gene = block.data[place], adata.var_names[block.indices[place]]
+    row = np.searchsorted(block.indptr, place, side='right') - 1
+    cell = adata.obs_names[first + row]
+    if value < 0 and np.isfinite(value):
+        kind = 'negative'
+        hint = 'counts and log-normalised values are never negative: pass the values before scaling'
+    else:
+        kind = 'NaN or inf'
+        hint = 'find out how it got there, then drop the cell or correct the value'
+    raise VCCError(f'{kind} value {value} in cell {cell!r}, gene {gene!r}; {hint}')
+
+# %% ../../nbs/1_data/18_values.ipynb #0ff9c466
 class Scanned(NamedTuple):
     "What one pass over all values found."
     X:object                # the matrix to read from here on: `SummedRows`, where places were stored twice
@@ -77,30 +103,6 @@ def scan_values(
             'remove them with scanpy.pp.filter_cells(adata, min_counts=1)')
     if repeated: X = SummedRows(X)
     return Scanned(X, depth, top, whole, sp.vstack(sample, format='csr'), repeated)
-
-def _repeats(block):
-    "How many values of CSR rows stand in a place stored before."
-    fault = index_fault(block.indices, block.shape[1])
-    if fault: raise damaged_matrix('the matrix', fault)
-    return repeats(block.indices, block.indptr, block.shape[1])
-
-def _refuse_value(
-    block,      # CSR rows
-    first,      # number of the first of them
-    adata,      # where they are from
-):
-    "Raise the `VCCError` of the first value of `block` that is no expression."
-    place = np.flatnonzero(~(block.data >= 0) | ~np.isfinite(block.data))[0]
-    value, gene = block.data[place], adata.var_names[block.indices[place]]
-    row = np.searchsorted(block.indptr, place, side='right') - 1
-    cell = adata.obs_names[first + row]
-    if value < 0 and np.isfinite(value):
-        kind = 'negative'
-        hint = 'counts and log-normalised values are never negative: pass the values before scaling'
-    else:
-        kind = 'NaN or inf'
-        hint = 'find out how it got there, then drop the cell or correct the value'
-    raise VCCError(f'{kind} value {value} in cell {cell!r}, gene {gene!r}; {hint}')
 
 # %% ../../nbs/1_data/18_values.ipynb #b176902f
 log_limit = 15.0     # larger fractions are no log1p expression (from cell-eval's guess_is_lognorm)
@@ -158,6 +160,7 @@ def whole_multiples(
         if np.median(share[enough]) > .9: break
     return np.median(share[enough]), np.median(error[enough])
 
+# %% ../../nbs/1_data/18_values.ipynb #839f1cba
 def same_depth(
     linear,         # CSR cells
 ) -> bool:
@@ -166,6 +169,16 @@ def same_depth(
     low, middle, high = np.quantile(depth, [.1, .5, .9])
     return len(depth) >= 20 and bool(high - low < 2e-3*middle)
 
+def _same_spread(cells):
+    "Is the mean square of nearly all genes the same, below 1: values divided by each gene's deviation?"
+    n_cells = np.bincount(cells.indices, minlength=cells.shape[1])
+    square = np.bincount(cells.indices, cells.data**2, minlength=cells.shape[1])/cells.shape[0]
+    square = square[n_cells >= 5]
+    if len(square) < 50 or cells.shape[0] < 50: return False
+    low, middle, high = np.quantile(square, [.1, .5, .9])
+    return bool(.2 < middle < 1.2 and high < 4*low)
+
+# %% ../../nbs/1_data/18_values.ipynb #e43941d2
 def kind_of_logs(
     cells,          # CSR cells x genes, fractions up to 15; a few hundred cells are plenty
 ) -> str:           # a key of `undo`; 'scaled' by gene; None where it cannot be told
@@ -193,15 +206,6 @@ def _trace(cells, kind):
         linear.data[~np.isfinite(linear.data)] = 1e300
         some = linear[::max(1, linear.shape[0]//64)]
         return *whole_multiples(some), same_depth(linear)
-
-def _same_spread(cells):
-    "Is the mean square of nearly all genes the same, below 1: values divided by each gene's deviation?"
-    n_cells = np.bincount(cells.indices, minlength=cells.shape[1])
-    square = np.bincount(cells.indices, cells.data**2, minlength=cells.shape[1])/cells.shape[0]
-    square = square[n_cells >= 5]
-    if len(square) < 50 or cells.shape[0] < 50: return False
-    low, middle, high = np.quantile(square, [.1, .5, .9])
-    return bool(.2 < middle < 1.2 and high < 4*low)
 
 # %% ../../nbs/1_data/18_values.ipynb #ee042a18
 def kind_of_whole(

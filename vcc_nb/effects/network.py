@@ -11,7 +11,7 @@ __all__ = ['UnselectedGenes', 'recovered', 'NetworkEffects']
 import anndata as ad, numpy as np, pandas as pd
 from ..data.splits import Split
 from .base import make_effects, training_part
-from ..genes.names import as_list, first_on_axis
+from ..genes.names import as_list, places_on_axis
 
 # %% ../../nbs/5_effects/56_network.ipynb #1adf90e1
 class UnselectedGenes:
@@ -98,7 +98,7 @@ class NetworkEffects:
         self.model.eval()
         features = self.features(targets) if callable(self.features) else self.features.loc[targets]
         control_BG = torch.tensor(self.control, device=device).expand(len(targets), -1)
-        target_B = torch.tensor(first_on_axis(targets, self.selected), device=device)
+        target_B = torch.tensor(places_on_axis(targets, self.selected), device=device)
         features_BF = torch.tensor(features.to_numpy(np.float32), device=device)
         with torch.no_grad(): change_BG = self.model(control_BG, target_B, features_BF)
         return change_BG.cpu().numpy()

@@ -11,8 +11,9 @@ __all__ = ['score_of_rank', 'value_columns', 'gene_columns', 'as_change', 'read_
 # %% ../../nbs/5_effects/57_tables.ipynb #28f6c08a
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
-from ..core import TARGET, VCCError, combined, genes_of, pick
-from ..data.labels import context_names, control_names, target_names
+from ..core import TARGET, VCCError, pick
+from ..data.guides import Vocabulary, read_label
+from ..data.labels import context_names, control_names, label_table, target_names
 from .base import make_effects
 
 # %% ../../nbs/5_effects/57_tables.ipynb #63b3f416
@@ -120,23 +121,42 @@ def index_wide(
 # %% ../../nbs/5_effects/57_tables.ipynb #1cd5d587
 def name_perturbations(
     table,          # perturbation x gene
-) -> tuple:         # the table, each perturbation by its one name; sentences: what was renamed
-    "`VCCError` for a perturbation that is there twice, by two names."
-    names = [_name_of(label) for label in table.index]
-    said = [f'{label} is called {name}' for label, name in zip(table.index, names) if label != name]
-    double = pd.Index(names).duplicated()
-    if double.any():
-        first = names[int(np.argmax(double))]
-        labels = [repr(label) for label, name in zip(table.index, names) if name == first]
-        raise VCCError(f'the table of effects has {first} more than once, as {" and ".join(labels)}; '
-            f'keep one row of each perturbation')
-    return table.set_axis(names, axis=0), said
+) -> tuple:         # each perturbation by its one name, without controls; sentences: what was changed
+    "`VCCError` for a perturbation that is there twice, by two names, or that cannot be read."
+    read = _read_perturbations([str(label).strip() for label in table.index], table.columns)
+    no_gene = read.name.isna() & (read.kind != 'control')
+    said = [f'{label!r} is left out ({kind})' for label, kind in read.kind[no_gene].items()]
+    named = (read.kind != 'control') & ~no_gene
+    table, read = table[named.to_numpy()], read[named]
+    said += [f'{label} is called {name}' for label, name in read.name.items() if label != name]
+    if len(said) > 20: said = [*said[:20], f'{len(said) - 20} more are read in other words or left out']
+    _check_named_once(table.index, read.name)
+    return table.set_axis(read.name.tolist(), axis=0), said
 
-def _name_of(label):
-    "The genes of a label but control guides, in order."
-    genes = [gene.strip() for gene in genes_of(label)]
-    if len(genes) == 1: return label
-    return combined(gene for gene in genes if gene not in control_names) or label
+def _check_named_once(labels, names):
+    "`VCCError` if two of the labels have one name."
+    double = names.duplicated()
+    if double.any():
+        first = names[double].iloc[0]
+        same = [repr(label) for label, name in zip(labels, names) if name == first]
+        raise VCCError(f'the table of effects has {first} more than once, as {" and ".join(same)}; '
+            f'keep one row of each perturbation')
+
+def _read_perturbations(
+    labels,         # one a row
+    genes,          # those of the table
+) -> pd.DataFrame:  # a row a label: name, and kind
+    "`label_table` of the labels, for a table that needs no controls."
+    vocabulary = Vocabulary(genes)
+    def is_control(label): return label in control_names or read_label(label, vocabulary).kind == 'control'
+    different = list(dict.fromkeys(labels))
+    controls = [label for label in different if label not in vocabulary.genes and is_control(label)]
+    try: read = label_table(different, TARGET, vocabulary, controls)[1]
+    except VCCError as e:
+        problem = str(e).partition('; ')[0].replace(f'obs[{TARGET!r}]', 'the table of effects')
+        raise VCCError(f'{problem}; name each perturbation by its genes: STAT1, IRF1+STAT1') from None
+    not_named = read.kind == 'a control that control= does not name'
+    return read.assign(kind=read.kind.mask(not_named, 'it may be a control')).loc[labels]
 
 # %% ../../nbs/5_effects/57_tables.ipynb #652ea1ac
 def read_effects(
@@ -152,7 +172,6 @@ def read_effects(
     gene = next((name for name in gene_columns if name in table), None)
     if target and gene: table, values = pivot_long(table, target, gene, values)
     else: table, values = index_wide(table, target, values)
-    table = table[~table.index.isin([*control_names, *(f'{c}+{c}' for c in control_names)])]
     table, said = name_perturbations(table)
     if not table.size:
         raise VCCError('the table of effects holds no perturbation beside the controls')

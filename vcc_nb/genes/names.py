@@ -6,17 +6,19 @@ Docs: https://vcc-nb.github.io/vcc_nb/2_genes/names.html.md"""
 
 # %% auto #0
 __all__ = ['bearers', 'all_names', 'current_symbol', 'find_name', 'match_symbols', 'as_list', 'genes_by_perturbation',
-           'genes_on_axis', 'first_on_axis', 'resolve_targets']
+           'genes_on_axis', 'places_on_axis', 'resolve_targets']
 
 # %% ../../nbs/2_genes/20_names.ipynb #0a5af846
 import re
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import CONTROL, TARGET, VCCError, combined, genes_of, near, pick
 from ..data.embedded import shipped_file
+from ..data.guides import Vocabulary, read_label
 from ..data.labels import control_names
 
 # %% ../../nbs/2_genes/20_names.ipynb #8e42e720
@@ -150,16 +152,17 @@ def genes_on_axis(
     places = pd.Index(axis).get_indexer(list(chain(*parts)))
     return numbers[places >= 0], places[places >= 0]
 
-def first_on_axis(
+def places_on_axis(
     perturbations,  # 'STAT1', or 'IRF1+STAT1'
     axis,           # gene symbols
-) -> np.ndarray:    # (perturbations,) place of the first of its genes, by name, that is there; or -1
-    "Where on the axis each perturbation hits, told by one place."
+) -> np.ndarray:    # (perturbations,), or (perturbations, most hits of one) if that is above one
+    "The places on the axis that each perturbation hits, in the order of names; -1 where there is none."
     numbers, places = genes_on_axis(perturbations, axis)
-    hit, first_hit = np.unique(numbers, return_index=True)
-    place = np.full(len(perturbations), -1)
-    place[hit] = places[first_hit]
-    return place
+    n_hits = np.bincount(numbers, minlength=len(perturbations))
+    nth_hit = np.arange(len(numbers)) - np.repeat(n_hits.cumsum() - n_hits, n_hits)
+    table = np.full((len(perturbations), max(1, n_hits.max(initial=0))), -1)
+    table[numbers, nth_hit] = places
+    return table if table.shape[1] > 1 else table[:, 0]
 
 # %% ../../nbs/2_genes/20_names.ipynb #b4f81bf6
 def _read_asked(path):
@@ -204,54 +207,64 @@ class _Symbols:
             written |= {name.casefold(): name for name in capitals_last}
         return written
 
+    @cached_property
+    def by_sign(self):
+        "Folded name without hyphens and points -> the folded names that it may be."
+        written = {}
+        for name in self.by_case: written.setdefault(_without_signs(name), []).append(name)
+        return written
+
+    def with_other_signs(self, gene):
+        "The only name that differs from `gene` in case and signs; None, too, where a piece is a gene."
+        folded = self.by_sign.get(_without_signs(gene), [])
+        pieces = re.split(r'[\W_]+', gene)
+        if len(folded) != 1 or any(piece.casefold() in self.by_case for piece in pieces): return None
+        return self.by_case[folded[0]]
+
     def find(self, gene):
         "(name, '' or what was changed); (None, why not or '') for one that cannot be told."
         for names in (self.axis, self.known):
             name, why = find_name(gene, names, self.axis)
             if name: return name, why
             if why and gene not in self.known: return None, why
-        written = self.by_case.get(gene.casefold(), gene)
-        if written == gene: return None, ''
+        written = self.by_case.get(gene.casefold()) or self.with_other_signs(gene)
+        if written in (None, gene): return None, ''
         name, why = self.find(written)
         if name is None: return None, why
         return name, f'{gene} is written {written}' + (f', and {why}' if why else '')
 
-# %% ../../nbs/2_genes/20_names.ipynb #1daecb49
-def resolve_targets(
-    asked,                  # names, one name, 'TP53, MYC', or a file with a column of them
-    known_symbols,          # gene symbols that can be asked for
-    *,
-    axis=(),                # symbols of the run's screen and its targets: these names go first
-    control=CONTROL,        # the label of the run's control cells
-    unknown:str='refuse',   # genes that are not known: 'refuse' them, or 'keep' them and say so
-) -> tuple:                 # perturbations as the run names them, each once; what was changed
-    """What was asked for, by the names that the run knows; combinations, 'TP53+MYC', too.
+def _without_signs(name): return re.sub(r'[\W_]', '', name.casefold())
 
-    `VCCError` for an unknown gene, the control, a missing file, and where nothing was asked."""
-    pick(unknown, ('refuse', 'keep'), 'unknown')
-    axis = set(axis)
-    symbols = _Symbols(axis, axis | set(known_symbols))
-    targets, said, lost = [], [], []
-    for word in _words(asked):
-        genes = _without_control(word, symbols, control)
-        found = [symbols.find(gene) for gene in genes]
-        lost += [(gene, why) for gene, (name, why) in zip(genes, found) if name is None]
-        said += [why for name, why in found if name and why]
-        target = combined(name or gene for gene, (name, _) in zip(genes, found))
-        if target != word and combined(genes) != word:
-            said.append(f'{word} is predicted as {target}')
-        targets.append(target)
-    if lost and unknown == 'refuse': raise VCCError(_who_is_lost(lost, symbols))
-    for gene, why in lost:
-        said.append(f'{gene} is no gene that is known here; {why or "nothing is known of it"}')
-    said += _asked_twice(targets)
-    return list(dict.fromkeys(targets)), list(dict.fromkeys(said))
+# %% ../../nbs/2_genes/20_names.ipynb #f46f64c2
+def _mistake(
+    gene,           # a name that was not found
+    why,            # of `find`
+    symbols,        # those that can be asked for
+) -> str:
+    "What it is instead, and what to write; '' if that cannot be told."
+    if why: return why.removeprefix('not repaired: ') + '; ask by the symbol of today'
+    if re.match(r'ENS[A-Z]*G\d{6}', gene, re.I): return 'it is an Ensembl id; ask by the gene symbol'
+    if gene.isdigit(): return 'it is a number; ask by the gene symbol'
+    reading = read_label(gene, Vocabulary(symbols.axis))
+    genes = [symbols.find(name)[0] for name in reading.genes]
+    if genes and all(genes) and reading.kind != 'unread':
+        if len(genes) == 1: return f'it is read as {genes[0]}; write {genes[0]}'
+        return f'write {",".join(genes)} for several targets, {"+".join(genes)} for a combination'
+    close = _did_you_mean(gene, symbols)
+    if close and _like_mouse(gene) and not any(map(_like_mouse, symbols.axis)):
+        return f'it is written like a gene of the mouse; {close}'
+    return ''
 
-def _asked_twice(targets):
-    "A sentence for each target that stands there twice."
-    n_times = pd.Series(targets).value_counts()
-    return [f'{target} was asked for more than once' for target in n_times.index[n_times > 1]]
+def _like_mouse(gene): return re.fullmatch(r'[A-Z][a-z]+\d*[a-z]?\d*', gene) is not None
 
+def _did_you_mean(gene, symbols):
+    "A question with the names that look most like `gene`, as many as do so alike; '' if none does."
+    close = [name for name in near(gene, symbols.by_case.values()) if symbols.find(name)[0]]
+    def likeness(name): return SequenceMatcher(None, gene.casefold(), name.casefold()).ratio()
+    nearest = [repr(name) for name in close if likeness(name) >= likeness(close[0])]
+    return f'did you mean {" or ".join(nearest)}?' if nearest else ''
+
+# %% ../../nbs/2_genes/20_names.ipynb #fbd979b9
 def _without_control(
     word,           # a perturbation as it was written
     symbols,        # those that can be asked for
@@ -268,18 +281,73 @@ def _without_control(
             f'ask for genes')
     return [gene for gene in genes if not is_control(gene)]
 
-def _who_is_lost(
-    lost,           # (gene, why) of those that were not found
+def _resolve_word(
+    word,           # a perturbation as it was written
     symbols,        # those that can be asked for
-) -> str:
-    "One sentence for genes that are not known, with what may have been meant."
-    gene, why = lost[0]
-    others = f' ({len(lost)} such genes)' if len(lost) > 1 else ''
-    pieces = [piece for piece in re.split(r'[\s|/&_:]+', gene) if piece]
-    if why: hint = why.removeprefix('not repaired: ') + '; ask by the symbol of today'
-    elif re.match(r'ENS[A-Z]*G\d{6}', gene): hint = 'it is an Ensembl id; ask by the gene symbol'
-    elif len(pieces) > 1 and all(symbols.find(piece)[0] for piece in pieces):
-        hint = f'write {",".join(pieces)} for several targets, {"+".join(pieces)} for a combination'
-    elif close := near(gene, symbols.known, n=1): hint = f'did you mean {close[0]!r}?'
-    else: hint = 'name a gene symbol, such as ' + min(symbols.axis or symbols.known, default='TP53')
-    return f'target {gene!r} is no gene that is known here{others}; {hint}'
+    control,        # label of the run's control cells
+) -> tuple:         # its name in the run; sentences: what was changed; dict from genes not found to why
+    "One perturbation by the names that the run knows."
+    genes = _without_control(word, symbols, control)
+    found = {gene: symbols.find(gene) for gene in genes}
+    target = combined(name or gene for gene, (name, _) in found.items())
+    said = [why for name, why in found.values() if name and why]
+    if target != word and combined(genes) != word: said.append(f'{word} is predicted as {target}')
+    return target, said, {gene: why for gene, (name, why) in found.items() if name is None}
+
+# %% ../../nbs/2_genes/20_names.ipynb #7053c291
+def _unknown_genes(
+    lost,           # dict from genes that were not found to why
+    symbols,        # those that can be asked for
+    unknown,        # 'refuse' or 'keep'
+) -> list:          # a sentence for each of the first that are kept, and one for the others
+    "What is said of unknown genes. `VCCError` for those that are not kept."
+    said, others = [], ''
+    if unknown == 'refuse' and len(lost) > 1: others = f' ({len(lost)} such genes)'
+    for gene, why in lost.items():
+        if mistake := _mistake(gene, why, symbols): _refuse(gene, others, mistake)
+        if len(said) == 10: continue        # each question costs a search among all names
+        question = _did_you_mean(gene, symbols)
+        if unknown == 'refuse':
+            example = min(symbols.axis or symbols.known, default='TP53')
+            _refuse(gene, others, question or f'name a gene symbol, such as {example}')
+        said.append(f'{gene} is no gene that is known here, and nothing is known of it; {question}'.rstrip('; '))
+    if len(lost) > len(said): said.append(f'{len(lost) - len(said)} more are no genes that are known here')
+    return said
+
+def _refuse(
+    gene,           # as it was written
+    others,         # how many more there are, or ''
+    hint,           # what to do
+):
+    raise VCCError(f'target {gene!r} is no gene that is known here{others}; {hint}')
+
+# %% ../../nbs/2_genes/20_names.ipynb #1daecb49
+def resolve_targets(
+    asked,                  # names, one name, 'TP53, MYC', or a file with a column of them
+    known_symbols,          # gene symbols that can be asked for
+    *,
+    axis=(),                # symbols of the run's screen and its targets: these names go first
+    control=CONTROL,        # the label of the run's control cells
+    unknown:str='refuse',   # genes that are not known: 'refuse' them, or 'keep' them and say so
+) -> tuple:                 # perturbations as the run names them, each once; what was changed
+    """What was asked for, by the names that the run knows; combinations, 'TP53+MYC', too.
+
+    `VCCError` for an unknown gene, the control, a missing file, and where nothing was asked; where
+    unknown genes are kept, for those that are mistakes that can be told, such as an Ensembl id."""
+    pick(unknown, ('refuse', 'keep'), 'unknown')
+    axis = set(axis)
+    symbols = _Symbols(axis, axis | set(known_symbols))
+    targets, said, lost = [], [], {}
+    for word in _words(asked):
+        target, sentences, not_found = _resolve_word(word, symbols, control)
+        targets.append(target)
+        said += sentences
+        lost |= not_found
+    if lost: said += _unknown_genes(lost, symbols, unknown)
+    said += _asked_twice(targets)
+    return list(dict.fromkeys(targets)), list(dict.fromkeys(said))
+
+def _asked_twice(targets):
+    "A sentence for each target that stands there twice."
+    n_times = pd.Series(targets).value_counts()
+    return [f'{target} was asked for more than once' for target in n_times.index[n_times > 1]]

@@ -46,16 +46,43 @@ class GeneSelection:
     def save(self, path):
         "Write as CSV; lines that begin with # say what it was made from."
         with atomic_path(path) as part, open(part, 'w', encoding='utf-8') as file:
-            for name, value in self.about.items(): file.write(f'# {name}: {value}\n')
+            for name, value in self.about.items():
+                in_one_line = ' '.join(str(value).splitlines())
+                file.write(f'# {name}: {in_one_line}\n')
             self.table.to_csv(file, index_label='gene')
 
     @classmethod
     def load(cls, path):
-        "Read what `save` wrote."
-        with open(path, encoding='utf-8') as file:
-            about = [line[2:].rstrip('\n') for line in file if line.startswith('# ')]
-        table = pd.read_csv(path, skiprows=len(about), index_col='gene', keep_default_na=False)
-        return cls(table, dict(line.split(': ', 1) for line in about))
+        "Read what `save` wrote. `VCCError` for what is no such table."
+        try:
+            with open(path, encoding='utf-8') as file:
+                about = [line[2:].rstrip('\n') for line in file if line.startswith('# ')]
+            table = pd.read_csv(path, skiprows=len(about), dtype={'gene': str}, keep_default_na=False)
+            table = table.set_index('gene')
+            selection = cls(table, dict(line.split(': ', 1) for line in about))
+        except (OSError, ValueError, KeyError) as e:
+            raise _no_selection(path, ' '.join(str(e).split())[:80]) from None
+        selection._check(path)
+        return selection
+
+    def _check(self, path):
+        "`VCCError` unless each gene is there once, in order of its rank, with its reasons."
+        missing = [name for name in ('rank', 'chosen_as', 'reasons') if name not in self.table]
+        if missing: raise _no_selection(path, f'it has no column {missing[0]}')
+        names = self.table.index
+        if not len(names) or (names == '').any() or names.has_duplicates:
+            raise _no_selection(path, 'its genes are no names, each once')
+        ranks = pd.to_numeric(self.table['rank'], errors='coerce').to_numpy()
+        if not (ranks[1:] > ranks[:-1]).all() or not ranks[0] == ranks[0]:
+            raise _no_selection(path, 'its ranks do not rise from row to row')
+
+def _no_selection(
+    path,           # of the file
+    why,            # it is none
+):
+    "The error for a file that is no table of selected genes."
+    return VCCError(f'{str(path)!r} is no table of selected genes ({why}); '
+        'write one with GeneSelection.save, or vcc_nb select')
 
 # %% ../../nbs/2_genes/23_selection.ipynb #5f2f39e9
 RESPONSIVE = 'perturbation-responsive'      # categories that are no gene sets

@@ -172,26 +172,7 @@ def tokens(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_
     weight_B2E = self.state.weight.T.expand(B, -1, -1)
     return torch.baddbmm(gene_GE + all_BE[:, None], state_BG2, weight_B2E)
 
-# %% ../../nbs/3_model/32_state_model.ipynb #980dc0e9
-@patch
-def _check(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B, absent_BG):
-    "Refuse input that is not of the model's sizes and types, or says what no gene or context is."
-    n_genes = self.sizes['n_genes']
-    check_tensor(x_BG, 'the expression is')
-    if x_BG.dim() != 2:
-        raise VCCError(f'the expression given has {x_BG.dim()} axes; pass examples x genes, '
-            'as with x[None] for a single example')
-    if x_BG.shape[1] != n_genes:
-        raise VCCError(f'the expression given has {x_BG.shape[1]} genes, the model {n_genes}; '
-            'pass the genes the model was made for, in their order')
-    n_examples = len(x_BG)
-    if n_examples == 0: raise VCCError('the expression given has no examples; pass one row at least')
-    self._check_type(x_BG, 'the expression given')
-    if target_B is not None: _check_targets(target_B, n_examples, n_genes)
-    if absent_BG is not None: check_absent(absent_BG, n_examples, n_genes)
-    if features_BF is not None: self._check_features(features_BF, n_examples)
-    if context_B is not None: self._check_contexts(context_B, n_examples)
-
+# %% ../../nbs/3_model/32_state_model.ipynb #12681da0
 def _check_targets(target_B, n_examples, n_genes):
     "`check_target`, of one gene for each example, or of several."
     check_tensor(target_B, 'target')
@@ -228,6 +209,26 @@ def _check_contexts(self:MemoryEfficientStateModel, context_B, n_examples):
         raise VCCError('a context was given that the model does not have '
             f'(n_contexts={n_contexts}); make it with more, or pass a whole number for each of '
             f'{n_examples} examples: 0 to {n_contexts-1}, or -1 for one it does not know') from None
+
+# %% ../../nbs/3_model/32_state_model.ipynb #980dc0e9
+@patch
+def _check(self:MemoryEfficientStateModel, x_BG, target_B, features_BF, context_B, absent_BG):
+    "Refuse input that is not of the model's sizes and types, or says what no gene or context is."
+    n_genes = self.sizes['n_genes']
+    check_tensor(x_BG, 'the expression is')
+    if x_BG.dim() != 2:
+        raise VCCError(f'the expression given has {x_BG.dim()} axes; pass examples x genes, '
+            'as with x[None] for a single example')
+    if x_BG.shape[1] != n_genes:
+        raise VCCError(f'the expression given has {x_BG.shape[1]} genes, the model {n_genes}; '
+            'pass the genes the model was made for, in their order')
+    n_examples = len(x_BG)
+    if n_examples == 0: raise VCCError('the expression given has no examples; pass one row at least')
+    self._check_type(x_BG, 'the expression given')
+    if target_B is not None: _check_targets(target_B, n_examples, n_genes)
+    if absent_BG is not None: check_absent(absent_BG, n_examples, n_genes)
+    if features_BF is not None: self._check_features(features_BF, n_examples)
+    if context_B is not None: self._check_contexts(context_B, n_examples)
 
 @patch
 def forward(self:MemoryEfficientStateModel,
@@ -355,6 +356,7 @@ def _check_fit(sizes, weights):
             raise VCCError(f'the sizes say {name}={sizes.get(name)!r:.40}, the weights have {size:,}; '
                 'load both from one model')
 
+# %% ../../nbs/3_model/32_state_model.ipynb #f3dae517
 def load_model(
     sizes:dict,     # of the model that was saved
     weights:dict,   # its state_dict

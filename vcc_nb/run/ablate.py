@@ -61,6 +61,9 @@ def ablate(
 ) -> pd.DataFrame:          # columns variant ('full': the whole), seed, method, perturbation, scores
     "Run it again without each part; writes ablations.csv and the report. `VCCError` if a part is not there."
     run = as_run(run, adata)
+    if run.accepted:
+        raise VCCError('the run was read with changed data, and without a part it would be run on other data '
+                       'than as a whole; train it anew in another folder')
     for name in names or ():
         pick(name, ablations, 'ablation')
         if not can_take_away(run.config, name):

@@ -61,9 +61,16 @@ class Run:
         effects.obs['known'] = features.any(axis=1).to_numpy()      # else it is hardly more than the mean
         if self.config.data.context:
             effects.obs[CONTEXT] = self.config.data.context
+        notes = [*notes, *self.accepted]
         if notes:
             effects.uns['notes'] = notes
         return effects
+
+    @property
+    def accepted(self) -> list:
+        "A sentence, if the data are not those that the run began with, and that was accepted."
+        changes = (self.costs or {}).get('accepted')
+        return [f'changed data were accepted: {"; ".join(changes)}'] if changes else []
 
     def _resolved(self, targets):
         "(names that the run knows, sentences on what was read otherwise) of targets as somebody wrote them."
@@ -151,17 +158,24 @@ def run_pipeline(
 def resume_run(
     path,                   # the folder of a run that did not end
     adata=None,             # the screen, where the run's config does not name it
+    *,
+    accept_changed_data:bool=False,     # go on with a screen that is not what it was; the report says so
     **options,              # on_epoch and progress, see `run_pipeline`
 ) -> Run:
-    "Do what is left of a run that was stopped. `VCCError` if there is none, or it has ended."
-    folder = RunFolder.resume(path)
+    "Do what is left of a run that was stopped. `VCCError` if there is none, it has ended, or was changed."
+    folder = RunFolder.resume(path, accept_changed_data=accept_changed_data)
     require_runnable(folder.config, adata)
     return _with_report(folder, _walk(folder, adata, **options))
 
 
-def read_run(path, adata=None) -> Run:
-    "A run that has ended, from its folder. `VCCError` if there is none, or it has not ended."
-    folder = RunFolder.read(path)
+def read_run(
+    path,                   # the folder of a run that has ended
+    adata=None,             # the screen, where the run's config does not name it
+    *,
+    accept_changed_data:bool=False,     # take a screen that is not what it was; the report says so
+) -> Run:
+    "A run that has ended, from its folder. `VCCError` if there is none, or it has not ended, or was changed."
+    folder = RunFolder.read(path, accept_changed_data=accept_changed_data)
     require_one_screen(folder.config, adata)
     return _walk(folder, adata)
 
@@ -175,10 +189,11 @@ class ScaledTrainingPipeline:
         progress:bool=True,         # show a progress bar
         on_epoch=(),                # see `run_pipeline`; such as a `TrainingDashboard`
         run_dir=None,               # of a run to go on with, or to read; None: one that begins
+        accept_changed_data:bool=False,     # see `resume_run` and `read_run`
     ):
         require_one_screen(config, adata)
         self.config, self.adata, self.progress, self.on_epoch = config, adata, progress, on_epoch
-        self.begins = run_dir is None
+        self.begins, self.accept_changed_data = run_dir is None, accept_changed_data
         self.run_dir = new_run_dir(config) if self.begins else Path(run_dir)
         self.result = None          # a `Run`, once it has run or been read
 
@@ -188,7 +203,8 @@ class ScaledTrainingPipeline:
         if self.begins:
             self.result = run_pipeline(self.config, self.adata, path=self.run_dir, **options)
         else:
-            self.result = resume_run(self.run_dir, self.adata, **options)
+            self.result = resume_run(self.run_dir, self.adata, **options,
+                                     accept_changed_data=self.accept_changed_data)
         return self.model, self.history
 
     @classmethod
@@ -203,7 +219,8 @@ class ScaledTrainingPipeline:
 
     def read(self) -> 'ScaledTrainingPipeline':
         "Read all that a run left that has ended; returns itself. `VCCError` if it has not ended."
-        self.result = read_run(self.run_dir, self.adata)
+        self.result = read_run(self.run_dir, self.adata,
+                               accept_changed_data=self.accept_changed_data)
         return self
 
     def estimate(self) -> Plan:
@@ -250,10 +267,14 @@ for _name, _path, _doc in (
     setattr(ScaledTrainingPipeline, _name, _part_of_run(*_path.split('.'), doc=_doc))
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #5329958f
-def as_run(run, adata=None) -> Run:
+def as_run(
+    run,
+    adata=None,             # the screen, where a run's config does not name it
+    **options,              # of `read_run`, for a directory
+) -> Run:
     "The `Run` of a `Run`, of a pipeline, or of the directory of a run that has ended."
     if isinstance(run, Run):
         return run
     if isinstance(run, ScaledTrainingPipeline):
-        return run.result or read_run(run.run_dir, run.adata)
-    return read_run(run, adata)
+        return run.result or run.read().result
+    return read_run(run, adata, **options)

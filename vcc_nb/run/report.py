@@ -15,7 +15,8 @@ import json
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import VCCError, atomic_path
-from ..challenge.compare import bootstrap_intervals, combined_score, score_table
+from vcc_nb.challenge.compare import (bootstrap_intervals, caveats, combined_score, ranked_scores,
+    score_table)
 from ..challenge.scorers import directions
 from .plots import plot_losses, plot_scores, plot_effects, better
 
@@ -76,17 +77,20 @@ def _is_surely_better(intervals:list, score:str) -> bool:
 
 # %% ../../nbs/7_run/78_report.ipynb #d4ac559a
 def verdicts(run) -> str:
-    "A verdict a line."
+    "What the table cannot say, a line each; then a verdict a line, on the scores that rank methods."
     table = run.scores.table
+    ranked = ranked_scores(table)
     methods = [method for method in table.method.unique() if method in run.forecast.by_method]
-    judged = [method for method in methods if method not in baselines + plain_baselines]
-    return '\n'.join(verdict(table, method) for method in judged)
+    to_beat = baselines + plain_baselines
+    judged = [method for method in methods if method not in to_beat] if ranked else []
+    of_ranked = table[['method', 'perturbation', *ranked]]
+    return '\n'.join([*caveats(table), *(verdict(of_ranked, method) for method in judged)])
 
 # %% ../../nbs/7_run/78_report.ipynb #cacaa313
 def scores_with_intervals(scores:pd.DataFrame) -> pd.DataFrame:
     "method x score, as text: the mean over perturbations and, in brackets, its bootstrap interval."
     table = score_table(scores)
-    if set(table) == {'DES', 'PDS', 'MAE'}:
+    if _has_combined(scores):
         plain = [name for name in table.index if name == plain_baselines[1]]
         table['combined'] = combined_score(scores, baseline=(plain or baselines[1:])[0]).combined
     intervals = bootstrap_intervals(scores)
@@ -104,6 +108,11 @@ def scores_with_intervals(scores:pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index)
 
 
+def _has_combined(scores) -> bool:
+    "Is there one number of all scores of 2025: do all of them rank methods?"
+    return set(score_table(scores)) == set(ranked_scores(scores)) == {'DES', 'PDS', 'MAE'}
+
+
 def _how_scored(run):
     "Which way is better, by which scorer, and what the ceiling is."
     table = score_table(run.scores.table)
@@ -112,14 +121,16 @@ def _how_scored(run):
     scorer = scorers[run.config.season]
     if run.config.fast_scores:
         scorer += ', by the fast path that gives its numbers'
-    combined = ''
-    if set(table) == {'DES', 'PDS', 'MAE'}:
+    combined, changing = '', ''
+    if 'n_changing' in run.scores.table:
+        changing = ', with the genes that change significantly in the measured cells (`n_changing`)'
+    if _has_combined(run.scores.table):
         combined = ("Combined: the challenge's average of shares of the way "
                     "from the plain training mean (0) to perfect (1). ")
     return (f'{", ".join(ways)}. In brackets the 95% bootstrap interval over perturbations. '
             f'{combined}Official scorer: {scorer}. '
             f"The noise ceiling is one half of each perturbation's cells predicting the other half. "
-            f'One row a perturbation is in `scores.csv`.\n\n'
+            f'One row a perturbation is in `scores.csv`{changing}.\n\n'
             f'![scores](scores.png)')
 
 # %% ../../nbs/7_run/78_report.ipynb #48fefc35
@@ -214,7 +225,11 @@ def score_section(run):
     yield from method_section(run)
     ablations = run.path/'ablations.csv'
     if ablations.exists():
-        yield ablation_section(pd.read_csv(ablations))
+        try:
+            yield ablation_section(pd.read_csv(ablations))
+        except (OSError, ValueError, KeyError, AttributeError) as e:
+            raise VCCError(f'{str(ablations)!r} is no table of ablations ({str(e)[:60]}); '
+                           f'delete it, or take the ablations again') from None
 
 # %% ../../nbs/7_run/78_report.ipynb #4ebb82cf
 def data_section(run):
@@ -222,6 +237,9 @@ def data_section(run):
     screen, split = run.task.screen, run.task.split
     n_cells, n_genes, n_targets = screen.adata.n_obs, len(screen.genes), len(screen.targets)
     notes = [f'{n_cells:,} cells x {n_genes:,} genes, {n_targets} targets', *screen.notes]
+    costs = run.costs or {}
+    notes += [costs['data']] if 'data' in costs else []
+    notes += [f'**changed data were accepted**: {change}' for change in costs.get('accepted', [])]
     yield f'## Data\n\n{screen.source}\n\n' + '\n'.join(f'- {note}' for note in notes)
     lines = []
     for part in ('train', 'valid', 'test'):
@@ -243,8 +261,17 @@ def gene_section(run) -> str:
             f'the network predicts the other {n_genes - len(selection):,} from them by ridge regression. '
             f'Share of all transcripts, of significant changes and of the squared effect '
             f'(noise taken off) of the training perturbations that they hold:\n\n'
-            f'{markdown_table(run.chosen.coverage)}\n\n'
+            f'{_coverage_part(run.chosen.coverage)}\n\n'
             f'Reasons (a gene can have several): {counts}{_recovered_part(run.forecast.recovered)}')
+
+
+def _coverage_part(table) -> str:
+    "What the selection holds; no share of significant changes where there are none."
+    random = table.index.str.startswith('as many random')
+    if 'changed' not in table or not random.any() or table.changed[random].notna().any():
+        return markdown_table(table)
+    return (f'{markdown_table(table.drop(columns="changed"))}\n\nNo gene changes significantly in any '
+            'training perturbation (as the selection counts it), so there is no share of changes to hold.')
 
 
 def _recovered_part(table) -> str:
@@ -381,8 +408,10 @@ def _files_of(run:Path):
     if missing:
         raise VCCError(f'the run {str(run)!r} is not finished (it has no {missing[0]}); '
                        f'compare it when it is')
-    config, history = (json.loads((run/name).read_text()) for name in names[:2])
-    return config, history, pd.read_csv(run/'scores.csv')
+    from vcc_nb.run.folder import RunFolder, read_json
+    folder = RunFolder.read(run)            # every file compared with its checksum
+    data = {'data fingerprint': folder.mark.digest if folder.mark else None}
+    return folder.config.flat() | data, read_json(run/names[1]), pd.read_csv(run/'scores.csv')
 
 
 def _facts(config:dict, history:dict, scores:pd.DataFrame) -> dict:

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from ..kernels import kernel
 from ..core import VCCError, np_rng, pick
 from ..data.screen import Screen
-from ..genes.names import first_on_axis
+from ..genes.names import places_on_axis
 from .disk_cells import disk_cells
 
 # %% ../../nbs/4_training/40_batches.ipynb #e496feba
@@ -27,7 +27,7 @@ class Batch:
     "Training examples: what the model is given, and the change it should answer."
     x_BG:torch.Tensor           # control state: mean of a set of control cells (log scale)
     change_BG:torch.Tensor      # mean of a set of perturbed cells minus the mean of all controls
-    target_B:torch.Tensor       # place of the (first) perturbed gene among the genes, -1: none
+    target_B:torch.Tensor       # place of the perturbed gene, -1: none; (B, T): of several
     features_BF:torch.Tensor    # prior-knowledge vector of the perturbation
     targets:list                # names of the perturbations
     context_B:torch.Tensor=None # number of the context, -1: unknown to the model; None: no numbers
@@ -272,7 +272,7 @@ class PseudobulkBatches(Batches):
         self.context_of_unit = self.units.context_numbers(self.units.contexts)
         several = contexts is not None and len(contexts) > 1
         self.number_in_model = self.units.context_numbers(contexts) if several else None
-        self.position = first_on_axis(self.units.targets, self.genes)
+        self.position = places_on_axis(self.units.targets, self.genes)
         self.features = table_rows(features, self.units.targets)
         self.base = table_rows(base, self.units.targets, self.genes)
 

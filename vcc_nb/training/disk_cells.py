@@ -12,7 +12,7 @@ import hashlib, json, os, shutil
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, scipy.sparse as sp
-from ..core import VCCError
+from ..core import VCCError, name_beside, remove_left_overs
 from ..data.screen import Screen
 
 # %% ../../nbs/4_training/47_disk_cells.ipynb #bcbe0da7
@@ -108,9 +108,11 @@ def _write_beside(
     folder:Path,            # where the cells shall be
     screen, rows, genes,    # see `disk_cells`
 ):
-    "Write beside `folder`, and rename when all is there."
-    beside = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
-    beside.mkdir(parents=True, exist_ok=True)
+    "Write beside `folder`, and rename when all is there; what killed runs left there is removed."
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_overs(folder.parent)
+    beside = name_beside(folder)
+    beside.mkdir()
     try:
         write_cells(beside, screen, rows, genes)
         beside.rename(folder)

@@ -10,7 +10,7 @@ __all__ = ['effects_batch', 'EffectBatches']
 # %% ../../nbs/4_training/46_effect_batches.ipynb #f626ae29
 import anndata as ad, numpy as np, pandas as pd, torch
 from ..core import TARGET, VCCError, np_rng, pick
-from ..genes.names import first_on_axis
+from ..genes.names import places_on_axis
 from .batches import Batch, Batches, table_rows
 
 # %% ../../nbs/4_training/46_effect_batches.ipynb #b47fd3d9
@@ -32,7 +32,7 @@ def effects_batch(
     return Batch(
         x_BG=x_G.expand(len(targets), -1),
         change_BG=change_BG,
-        target_B=torch.tensor(first_on_axis(targets, genes)),
+        target_B=torch.tensor(places_on_axis(targets, genes)),
         features_BF=table_rows(features, targets),
         targets=targets,
         base_BG=table_rows(base, targets, genes))
