@@ -18,7 +18,7 @@ from .pipeline import Run, as_run, resume_run, run_pipeline
 # %% ../../nbs/7_run/79_ablate.ipynb #ed375722
 ablations = {
     'without attention': dict(attention_type='sparse', neighbours=1),
-    'without curriculum': dict(strategy='standard'),
+    'without curriculum': dict(strategy='standard', plan=None),
     'without priors': dict(priors=False),
     'highly variable genes': dict(selection='variable'),
     'network alone': dict(residual=False),
