@@ -1,4 +1,4 @@
-"""What an AnnData calls its cells and genes, and whether that can be true: the columns of targets, controls and contexts, and the gene names.
+"""What an AnnData calls its cells, and whether that can be true: the columns of targets, controls and contexts.
 
 Docs: https://vcc-nb.github.io/vcc_nb/1_data/labels.html.md"""
 
@@ -6,8 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/labels.html.md"""
 
 # %% auto #0
 __all__ = ['target_names', 'control_names', 'context_names', 'label_numbers', 'find_target_column', 'find_context_column',
-           'read_labels', 'find_controls', 'label_table', 'check_gene_names', 'gene_symbols', 'symbols_of_column',
-           'spaced_labels', 'Labels', 'labels_of', 'check_cell_numbers', 'uneven_targets']
+           'read_labels', 'find_controls', 'label_table', 'spaced_labels', 'Labels', 'labels_of', 'check_cell_numbers',
+           'uneven_targets']
 
 # %% ../../nbs/1_data/14_labels.ipynb #a901b09c
 import re
@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 import anndata as ad, numpy as np, pandas as pd
 from scipy.stats import chi2_contingency
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, combined, genes_of, near, pick
+from .gene_names import check_gene_names, gene_symbols, holds_ids, symbols_by_id, symbols_of_column
 from .guides import (Vocabulary, is_clear_control, is_doubtful_control, is_no_answer, is_symbol, read_label)
 
 # %% ../../nbs/1_data/14_labels.ipynb #17c29a4f
@@ -258,77 +259,7 @@ def _parts(
     readings = [read_label(part, vocabulary) for part in parts if not is_clear_control(part)]
     return combined(r.label if r.kind == 'unread' else r.name for r in readings)
 
-# %% ../../nbs/1_data/14_labels.ipynb #619df868
-_ensembl = r'ENS[A-Z]*G\d{11}(?:\.\d+)?'
-_genome = re.compile(r'((?:GRC[hm]|hg|mm|mRatBN|Rnor)[\d.]+[-_]+)(.+)', re.I)
-_pair = re.compile(rf'(?:{_ensembl}[|_:;, -]+(?P<after>.+)|(?P<before>.+?)[|_:;, (-]+{_ensembl}\)?)')
-_symbol_column = re.compile('symbol|gene_name|feature_name|gene_short_name', re.I)
-
-def check_gene_names(adata):
-    "`VCCError` if a name stands twice in `var_names`."
-    genes = adata.var_names
-    double = genes[genes.duplicated()].unique()
-    if len(double):
-        names = ', '.join(double[:3])
-        raise VCCError(f'var_names has {len(double)} duplicated gene names ({names}...); '
-            'merge their columns or call adata.var_names_make_unique()')
-
-def gene_symbols(adata):    # -> (Index of symbols, list of notes)
-    "The symbols of the genes, and what was mended. `VCCError` for Ensembl ids alone."
-    genes, notes = adata.var_names, []
-    stripped = genes.str.strip()
-    if (stripped != genes).any():
-        notes.append(f'spaces around {(stripped != genes).sum():,} gene names are dropped')
-        genes = _unless_double(stripped, genes)
-    genome = _genome.fullmatch(genes[0]) if len(genes) else None
-    if genome and genes.str.startswith(genome[1]).all():
-        notes.append(f'{genome[1]!r} before the gene names is dropped')
-        genes = genes.str.removeprefix(genome[1])
-    pairs = [_pair.fullmatch(gene) for gene in genes[:100]]
-    if len(pairs) and all(pairs):
-        symbols = [_symbol_of_pair(gene) for gene in genes]
-        notes.append(f'var_names hold symbol and Ensembl id (like {genes[0]!r}): '
-            'the symbol is taken')
-        return _unless_double(pd.Index(symbols), genes), notes
-    is_id = genes.str.fullmatch(_ensembl)
-    if is_id.mean() > 0.5:
-        column = next((column for column in adata.var if _symbol_column.search(column)), None)
-        if column is None: _refuse_ids(genes[is_id])
-        notes.append(f'var_names hold Ensembl ids (like {genes[is_id][0]!r}): '
-            f'the symbols are those of var[{column!r}]')
-        genes = symbols_of_column(adata.var[column], genes)
-    return genes, notes
-
-def symbols_of_column(column, genes):
-    "The names in a column of `var`; where it has none, or one twice, those of `genes`."
-    names = pd.Index(column.astype(object).astype(str).str.strip())
-    missing = column.isna().to_numpy() | names.isin(['', 'nan', 'None'])
-    return _unless_double(names.where(~missing, genes), genes)
-
-def _unless_double(new, old): return new.where(~new.duplicated(keep=False), old)
-
-def _symbol_of_pair(name):
-    match = _pair.fullmatch(name)
-    return (match['after'] or match['before']) if match else name
-
-def _refuse_ids(ids):
-    versioned = ids.str.contains('.', regex=False).any()
-    kind = 'Ensembl ids with version suffixes' if versioned else 'Ensembl ids'
-    raise VCCError(f'var_names holds {kind} (like {ids[0]!r}) where gene symbols are expected; '
-        'map them to symbols first and set adata.var_names')
-
 # %% ../../nbs/1_data/14_labels.ipynb #86211803
-def _ids(var, genes):
-    "From Ensembl ids in `var` to symbols."
-    for column in (var.index, *(var[column] for column in var)):
-        if not _holds_ids(column): continue
-        return dict(zip(pd.Index(column).astype(str).str.split('.').str[0], genes))
-    return {}
-
-def _holds_ids(column):
-    "Are most of the names Ensembl ids, judged by the first hundred?"
-    return pd.Index(column[:100]).astype(str).str.fullmatch(_ensembl).mean() > .5
-
 def _better_column(
     var,
     genes,      # names of the genes so far
@@ -339,7 +270,7 @@ def _better_column(
     targets = table[table.name.notna() & (table.name != control)]
     parts = {gene for target in targets.name for gene in genes_of(target)}
     if not parts or set(targets.index) & set(genes): return None
-    names = {column: set(var[column].astype(str)) for column in var if not _holds_ids(var[column])}
+    names = {column: set(var[column].astype(str)) for column in var if not holds_ids(var[column])}
     as_written = {column: len(set(targets.index) & held) for column, held in names.items()}
     best = max(names, key=as_written.get, default=None)
     if best is not None and as_written[best] >= len(targets)/2: return best
@@ -451,7 +382,7 @@ def labels_of(
     "Read the labels of the cells. `VCCError` for what is missing or in doubt."
     check_gene_names(adata)
     genes, gene_notes = gene_symbols(adata)
-    ids = _ids(adata.var, genes)
+    ids = symbols_by_id(adata.var, genes)
     key = find_target_column(adata.obs, target_key, control, Vocabulary(genes, ids))
     codes, written = _checked_labels(adata.obs, key)
     labels = list(dict.fromkeys(written))
