@@ -9,10 +9,12 @@ It needs neither a network nor nbdev; `scripts/wheels_for_gpu.sh` gathers what i
 Every part has a time of its own and is cut when that is spent; what was skipped, stopped or failed
 is a row of the results, with the reason. Writes gpu.json and gpu.csv to --out (default: results
 beside this file); `gpu.ipynb` shows them."""
-import argparse, contextlib, csv, functools, gc, importlib, io, json, linecache, os, statistics
-import subprocess, symtable, sys, tempfile, time, traceback
+import argparse, contextlib, csv, dis, functools, gc, importlib, io, json, linecache, os, statistics
+import subprocess, sys, tempfile, time, traceback
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent
@@ -29,10 +31,10 @@ def sizes_of(small):
     "What is measured: whole, or in a miniature."
     if small: return dict(genes=(130,), alone=dict(batch=1, dim=16, heads=2),
         step=dict(batch=2, dim=16, heads=2, layers=1), seconds=.02, screen=(500, 200, 12),
-        run=dict(genes=100, dim=16, layers=1, batch=4, per_target=4, epochs=2), network='random')
+        run=dict(genes=100, dim=16, layers=1, batch=4, per_target=4), network='random')
     return dict(genes=(2_500, 5_000, 10_000, 18_080), alone=dict(batch=2, dim=128, heads=4),
         step=dict(batch=16, dim=128, heads=4, layers=4), seconds=.5, screen=(4_000, 5_000, 60),
-        run=dict(genes=5_000, dim=64, layers=2, batch=8, per_target=32, epochs=2), network='pathways')
+        run=dict(genes=5_000, dim=64, layers=2, batch=8, per_target=32), network='pathways')
 
 PRECISIONS = 'bf16', 'float32'
 KINDS = 'sparse', 'linear', 'local', 'full'
@@ -58,6 +60,8 @@ def all_jobs(
         run = f'{precision}, in {accumulate} parts' if accumulate > 1 else precision
         jobs.append(dict(part='training', run=run, on=device, precision=precision,
             accumulate=accumulate))
+    jobs.append(dict(part='training', run=CONTROL, on=device, precision='float32', accumulate=1,
+        kind='keys learn nothing'))
     return jobs
 
 
@@ -92,18 +96,16 @@ def cell_jobs(device):
     return jobs
 
 def names_of(source):
-    "(names that a cell defines, names that it takes from elsewhere), those of the notebook alone."
-    defined, used = set(), set()
-    tables = [symtable.symtable(source, 'cell', 'exec')]
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        for symbol in table.get_symbols():
-            is_outermost = table.get_type() == 'module'
-            if not is_outermost and not symbol.is_global(): continue
-            if symbol.is_referenced(): used.add(symbol.get_name())
-            if is_outermost and (symbol.is_assigned() or symbol.is_imported()):
-                defined.add(symbol.get_name())
+    "(names that a cell defines, names that it takes from elsewhere), as its compiled code tells."
+    outermost = compile(source, 'cell', 'exec')
+    defined, used, codes = set(), set(), [outermost]
+    while codes:
+        code = codes.pop()
+        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in ('LOAD_NAME', 'LOAD_GLOBAL'): used.add(instruction.argval)
+            is_stored = instruction.opname == 'STORE_NAME' and code is outermost
+            if is_stored: defined.add(instruction.argval)
     return defined, used - defined
 
 def needed_cells(
@@ -112,15 +114,22 @@ def needed_cells(
     before,     # number of the first cell that comes too late
 ):              # -> numbers of cells, in order
     "The cells that must run first; those that are exported come with their module."
-    wanted, numbers = names_of(source)[1], []
-    for number in reversed(range(before)):
-        directives, other = cells[number]
-        if {'export', 'gpu', 'slow', 'default_exp'} & set(directives): continue
-        defined, used = names_of(other)
-        if not defined & wanted: continue
-        numbers.append(number)
-        wanted = wanted - defined | used
-    return numbers[::-1]
+    apart = {'export', 'gpu', 'slow', 'default_exp'}
+    names = [(set(), set()) if apart & set(marks) else names_of(other)
+        for marks, other in cells[:before]]
+
+    def latest(name, limit):
+        "The last cell before `limit` that defines it."
+        return max((n for n in range(limit) if name in names[n][0]), default=None)
+    numbers, waiting = set(), [(name, before) for name in names_of(source)[1]]
+    while waiting:
+        name, limit = waiting.pop()
+        number = latest(name, limit)
+        if number is None: number = latest(name, before)    # used by a function, defined later
+        if number is None or number in numbers: continue
+        numbers.add(number)
+        waiting += [(used, number) for used in names[number][1]]
+    return sorted(numbers)
 
 def module_of(cells):
     "What the module of a notebook holds, if it has one."
@@ -186,7 +195,8 @@ def network(genes, path):
         arrays = np.load(path)
         rows = arrays[f'indices{genes}'], arrays[f'indptr{genes}']
         order = arrays[f'order{genes}']
-    return Network(sp.csr_matrix((np.ones(len(rows[0]), np.float32), *rows), shape=(genes, genes)), order)
+    ones = np.ones(len(rows[0]), np.float32)
+    return Network(sp.csr_matrix((ones, *rows), shape=(genes, genes)), order)
 
 def write_networks(path, genes):
     "Networks of the challenge's genes by shared pathways, as `attention.py` makes them."
@@ -204,7 +214,7 @@ def measured(
     once,           # function: one pass
     device,
     seconds,        # to measure for, at least three passes
-):                  # -> dict: ms, the median of the passes; peak_bytes of tensors alive at once (GPU)
+):                  # -> dict: ms, the median; on a GPU peak_bytes of all tensors
     "Time and memory of a pass, after two that are not counted."
     import torch
     for _ in range(2): once()
@@ -232,9 +242,10 @@ def held(device):
 # --- the roofline ---------------------------------------------------------------------------------
 
 # dense TFLOP/s in float32 and bf16, TB/s of memory: from the vendor's data sheets
-DATA_SHEETS = {'H200': (67, 989, 4.8), 'H100 80GB HBM3': (67, 989, 3.35), 'H100 NVL': (60, 835, 3.9),
-    'H100 PCIe': (51, 756, 2.), 'A100-SXM4-80GB': (19.5, 312, 2.039), 'A100 80GB PCIe': (19.5, 312, 1.935),
-    'A100-SXM4-40GB': (19.5, 312, 1.555), 'L40S': (91.6, 362, .864), 'L4': (30.3, 121, .3)}
+DATA_SHEETS = {'H200': (67, 989, 4.8), 'H100 80GB HBM3': (67, 989, 3.35),
+    'H100 NVL': (60, 835, 3.9), 'H100 PCIe': (51, 756, 2.), 'A100-SXM4-80GB': (19.5, 312, 2.039),
+    'A100-SXM4-40GB': (19.5, 312, 1.555), 'A100 80GB PCIe': (19.5, 312, 1.935),
+    'L40S': (91.6, 362, .864), 'L4': (30.3, 121, .3)}
 
 def fastest(f, device, n=5):
     "Seconds of the fastest of n calls, after one that is not counted."
@@ -282,25 +293,25 @@ def pairs_read(
     return edges if kind == 'sparse' else genes**2
 
 def attention_flops(kind, genes, edges, batch, dim, heads):
-    """Forward and backward: two products a pair on the way there, five on the way back (four without
-    a softmax, which must compute its scores again), 2 FLOP a dimension each."""
+    """Forward and backward: two products a pair on the way there, five on the way back (four
+    without a softmax, which must compute its scores again), 2 FLOP a dimension each."""
     products = 6 if kind == 'linear' else 7
     return 2*products*pairs_read(kind, genes, edges, dim//heads)*dim*batch
 
 def attention_bytes(kind, genes, edges, batch, dim, item):
-    "q, k, v read, the output written; then these four and its gradient read, three gradients written."
+    "q, k, v read, output written; these four and its gradient read, three gradients written."
     of_network = 3*4*edges if kind == 'sparse' else 0       # rows twice, columns once
     return 12*batch*genes*dim*item + of_network
 
 def step_flops(kind, genes, edges, batch, dim, heads, layers):
-    """A training step: products of every layer (16 dim^2 FLOP a token) and of the tokens and answers
-    (6 dim), twice as much on the way back, and attention. Pointwise operations are not counted."""
+    """A training step: products of every layer (16 dim^2 FLOP a token), of the tokens and answers
+    (6 dim), twice as much on the way back, and attention; pointwise operations are not counted."""
     there = batch*genes*(16*dim**2*layers + 6*dim)
     return 3*there + layers*attention_flops(kind, genes, edges, batch, dim, heads)
 
 def step_bytes(parts):
-    """What is kept for the backward pass, written and read; weights read twice, gradients written and
-    read twice, weights and both moments of AdamW read and written."""
+    """What is kept for the backward pass, written and read; weights read twice, gradients written
+    and read twice, weights and both moments of AdamW read and written."""
     kept = sum(n for part, n in parts.items() if part.startswith(('activations', 'attention')))
     return 2*kept + 11*parts['parameters']
 
@@ -308,16 +319,18 @@ def roofline(flops, bytes_, precision, ms, peaks):
     "Milliseconds that no program of so many FLOP and bytes goes below, and its share of the time."
     of_flops, of_bytes = flops/peaks[precision], bytes_/peaks['bytes']
     floor_ms = 1e3*max(of_flops, of_bytes)
-    return dict(gflop=flops/1e9, gbyte=bytes_/1e9, bound_by='flops' if of_flops > of_bytes else 'bytes',
-        floor_ms=floor_ms, share_of_roofline=floor_ms/ms)
+    bound_by = 'flops' if of_flops > of_bytes else 'bytes'
+    return dict(gflop=flops/1e9, gbyte=bytes_/1e9, bound_by=bound_by, floor_ms=floor_ms,
+        share_of_roofline=floor_ms/ms)
 
 
 # --- attention alone, and a training step ---------------------------------------------------------
 
 def attention_of(kind):
-    "The function of a kind; two more than the library has."
+    "The function of a kind; three more than the library has."
     from vcc_nb.model import attention
     if kind == 'none': return lambda q, k, v, *rest: v
+    if kind == 'keys learn nothing': return keys_learn_nothing
     if kind != 'full, flash': return attention.get_attention(kind)
     from torch.nn.attention import SDPBackend, sdpa_kernel
     def flash(*args):
@@ -390,7 +403,8 @@ def training_step(job, o):
     if 'measured_gb' in row: row['error_of_estimate'] = row['predicted_gb']/row['measured_gb'] - 1
     edges = network(genes, o['networks']).edges.nnz
     flops = step_flops(job['kind'], genes, edges, batch, **shape)
-    return row | size | roofline(flops, step_bytes(predicted.parts), precision, row['ms'], o['peaks'])
+    bytes_ = step_bytes(predicted.parts)
+    return row | size | roofline(flops, bytes_, precision, row['ms'], o['peaks'])
 
 
 # --- training runs --------------------------------------------------------------------------------
@@ -413,27 +427,32 @@ def run_of(
     genes,          # how many of the screen's
     o,
     *,
-    device, precision='float32', dropout=0.,
     batch=None,     # pseudobulks in a batch; None: that of the runs
     per_target=4,   # pseudobulks of a target in an epoch
-    epochs=None,    # None: those of the runs
-    save=None, resume=None, model=None,
-    **options,      # of `train`
+    model=None,     # to go on with; None: a new one, the same every time
+    kind='sparse', dropout=0.,
+    judged=True,    # by validation perturbations, so that the best weights are kept
+    **options,      # of `train`: device, precision, epochs ...
 ):                  # -> (model, History)
-    "Train sparse attention on a simulated screen; the same batches and first weights every time."
+    "Train on a simulated screen; the same batches every time."
+    from vcc_nb.model import attention
     from vcc_nb.model.state_model import create_memory_efficient_model
     from vcc_nb.training.batches import PseudobulkBatches
-    from vcc_nb.training.loop import train, validation_batch
+    from vcc_nb.training.loop import train
     size, (screen, split, features) = o['run'], task(*o['screen'])
-    symbols = list(screen.genes[:genes])
-    batches = PseudobulkBatches(screen, split.train, symbols, features, per_target=per_target,
-        batch_size=batch or size['batch'])
-    valid = validation_batch(screen, split.valid, symbols, features)
-    model = model or create_memory_efficient_model(genes, size['dim'], 4, 'sparse', dropout=dropout,
+    attention.attention_kinds.setdefault(kind, attention_of(kind))
+    batches = PseudobulkBatches(screen, split.train, list(screen.genes[:genes]), features,
+        per_target=per_target, batch_size=batch or size['batch'])
+    model = model or create_memory_efficient_model(genes, size['dim'], 4, kind, dropout=dropout,
         n_layers=size['layers'], n_features=features.shape[1])
-    history = train(model, batches, valid, epochs=epochs or size['epochs'], device=device,
-        precision=precision, progress=False, save=save, resume=resume, **options)
-    return model, history
+    valid = validation_of(genes, o) if judged else None
+    return model, train(model, batches, valid, progress=False, **dict(epochs=2) | options)
+
+def validation_of(genes, o):
+    "The measured effects of the validation perturbations, as a batch."
+    from vcc_nb.training.loop import validation_batch
+    screen, split, features = task(*o['screen'])
+    return validation_batch(screen, split.valid, list(screen.genes[:genes]), features)
 
 def refused_here(precision, device):
     "Why a precision is not used on this device; empty: it is."
@@ -447,10 +466,10 @@ def pipeline(job, o):
         **{'cells a second': cells_a_second})[job['what']](job, o)
 
 def cells_a_second(job, o):
-    "The loop from cells in memory to weights: its second epoch, after one that compiled what there is."
+    "The loop from cells in memory to weights: its second epoch; the first compiled what there is."
     genes, batch = o['run']['genes'], 2*o['run']['batch']
     _, history = run_of(genes, o, device=o['device'], precision=job['precision'], batch=batch,
-        per_target=o['run']['per_target'], dropout=.1, epochs=2)
+        per_target=o['run']['per_target'], dropout=.1)
     last = history.epochs[-1]
     row = dict(genes=genes, batch=batch, cells_per_second=last['cells_per_second'],
         pseudobulks=last['pseudobulks'])
@@ -458,7 +477,7 @@ def cells_a_second(job, o):
     return row
 
 def written_and_read(job, o):
-    "Trained there, written, read on the processor, gone on with: the same answers, the same losses."
+    "Trained there, written, read on the processor, gone on with: the same answers and losses."
     import torch
     from vcc_nb.training.checkpoints import load_checkpoint, save_checkpoint
     genes, states, device = 60, [], o['device']
@@ -502,8 +521,8 @@ def two_phases(job, o):
         epochs=[1, 1], model_sizes=sizes, batch_options=dict(batch_size=8, per_target=2),
         device=o['device'], progress=False)
     effects = screen.effects(split.rows(screen, 'train', 'valid'))
-    method = NetworkEffects(model, selection.genes, features).fit(effects, split, screen.control_mean())
-    predicted = method.predict(split.test)
+    method = NetworkEffects(model, selection.genes, features)
+    predicted = method.fit(effects, split, screen.control_mean()).predict(split.test)
     if not np.isfinite(predicted.X).all(): raise ValueError('a predicted effect is no number')
     return dict(genes=predicted.n_vars, epochs=len(history.epochs))
 
@@ -514,43 +533,65 @@ def in_fp16(job, o):
     last = history.epochs[-1]
     return dict(train_loss=last['train_loss'], skipped_steps=last['skipped_steps'])
 
-# how far a loss may be from that of the processor's float32 (relative), at every step
-TOLERANCES = dict(float32=.01, bf16=.05)
+# how far from the processor's float32 (relative): losses at every step, answers when all is done
+TOLERANCES = dict(float32=dict(losses_apart=1e-3, answers_apart=2e-3),
+    bf16=dict(losses_apart=.01, answers_apart=.05))
 
 def training(job, o):
-    "The losses of a run of few steps; against the reference, if there is one already."
-    device, precision = job['on'], job['precision']
+    "Losses and last answers of a run of few steps; against the reference, if there is one already."
+    import torch
+    from vcc_nb.training.gradients import predicted_change
+    device, precision, kind = job['on'], job['precision'], job.get('kind', 'sparse')
     if reason := refused_here(precision, device): return skipped(reason)
-    losses = []
+    losses, noted = noted_losses()
+    model, history = run_of(o['run']['genes'], o, device=device, precision=precision, kind=kind,
+        accumulate=job['accumulate'], loss=noted, per_target=2, epochs=4, learning_rate=.01,
+        judged=False)
+    valid = validation_of(o['run']['genes'], o).to(device)
+    with torch.no_grad(): answers = predicted_change(model.eval(), valid).cpu()
+    losses = by_step(losses, job['accumulate'])
+    seconds = history.speed_metrics['seconds']
+    row = dict(genes=o['run']['genes'], losses=losses, loop_seconds=seconds)
+    if job['run'] == 'reference':
+        reference.update(losses=losses, answers=answers)
+        return row
+    return against_reference(row, answers, job)
+
+def noted_losses():
+    "(list, loss function that notes in it each loss and of how many examples it is)"
     from vcc_nb.model.losses import mean_squared
+    losses = []
     def noted(predicted_BG, batch):
         loss = mean_squared(predicted_BG, batch)
         losses.append((loss.item(), len(batch.targets)))
         return loss
-    _, history = run_of(o['run']['genes'], o, device=device, precision=precision,
-        accumulate=job['accumulate'], loss=noted)
-    record = [(e['train_loss'], e['valid_loss']) for e in history.epochs]
-    row = dict(genes=o['run']['genes'], losses=by_step(losses, job['accumulate']), epochs=record,
-        loop_seconds=history.speed_metrics['seconds'])
-    return against_reference(row, job, o)
+    return losses, noted
 
 def by_step(losses, parts):
     "Mean losses of whole batches, from (loss, examples) of their parts."
     steps = [losses[i:i + parts] for i in range(0, len(losses), parts)]
     return [sum(loss*n for loss, n in step)/sum(n for _, n in step) for step in steps]
 
-reference = []          # losses of the processor's run, in this process
+reference = {}          # losses and answers of the processor's run, in this process
 
-def against_reference(row, job, o):
-    "Keep the reference; of other runs, how far the losses are from it."
-    losses = row['losses']
-    if job['run'] == 'reference':
-        reference[:] = losses
-        return row
-    if not reference: return row | dict(outcome='failed', message='there is no run of the processor '
-        'to compare with')
-    row['losses_apart'] = max(abs(a/b - 1) for a, b in zip(losses, reference, strict=True))
-    return checked(row, dict(losses_apart=TOLERANCES[job['precision']]))
+def against_reference(row, answers, job):
+    "How far from the reference; a control, which learns wrongly, must be farther than is allowed."
+    if not reference: return row | failed('there is no run of the processor to compare with')
+    pairs = zip(row['losses'], reference['losses'], strict=True)
+    row['losses_apart'] = max(abs(a/b - 1) for a, b in pairs)
+    expected = reference['answers']
+    row['answers_apart'] = float((answers - expected).norm()/expected.norm())
+    compared = checked(row, TOLERANCES[job['precision']])
+    if job['run'] != CONTROL: return compared
+    if 'outcome' not in compared: return row | failed('keys that learn nothing were not noticed')
+    return row | dict(message=f"found, as it should be: {compared['message']}")
+
+CONTROL = 'control: keys learn nothing'
+
+def keys_learn_nothing(q, k, v, *rest):
+    "Sparse attention with a wrong gradient."
+    from vcc_nb.model.attention import sparse_attention
+    return sparse_attention(q, k.detach(), v, *rest)
 
 
 # --- the process that works -----------------------------------------------------------------------
@@ -560,6 +601,7 @@ PART_OF = dict(cells=run_cell, attention=attention_alone, steps=training_step, p
 
 def work(spec):
     "Do the jobs that are left, one line of JSON at the beginning and the end of each."
+    import torch                                    # before the clock of the first job runs
     o, spent = spec['options'], spec['spent']
     with open(spec['progress'], 'a', buffering=1) as progress:
         def say(**line): print(json.dumps(line), file=progress)
@@ -595,7 +637,8 @@ def time_left(part, spent, budgets):
     until = list(budgets)[:list(budgets).index(part) + 1]
     return sum(budgets[p] - spent[p] for p in until)
 
-LOST = 'CUDA error', 'Triton Error [CUDA]', 'AcceleratorError'      # nothing more runs in that process
+# after these nothing more runs in that process
+LOST = 'CUDA error', 'Triton Error [CUDA]', 'AcceleratorError'
 
 def attempt(job, o):
     "The row of a job, whatever happens."
@@ -613,24 +656,32 @@ def attempt(job, o):
 
 class Watcher:
     "Gives the jobs to a process, and to another one if that dies or takes too long."
-    def __init__(self, jobs, options, budgets, folder, grace=GRACE):
+    def __init__(self,
+        jobs,           # see `all_jobs`
+        options,        # what the jobs are told: sizes, device, networks
+        budgets,        # seconds of each part
+        folder,         # for what the processes say
+        seconds,        # for everything, with the start of processes
+        grace=GRACE,    # seconds beyond these, before a process is stopped
+    ):
         self.jobs, self.options, self.budgets, self.grace = jobs, options, budgets, grace
         self.rows, self.spent = {}, dict.fromkeys(budgets, 0.)
         self.progress, self.log = Path(folder)/'progress', Path(folder)/'log'
-        self.ends = time.time() + sum(budgets.values())
-        self.at, self.began, self.read = None, 0., 0
+        self.ends = time.time() + seconds
+        self.at, self.began, self.read = None, 0., 0    # job at work, since when; bytes read
 
     def run(self):
         "All rows, in the order of the jobs."
         while left := [n for n in range(len(self.jobs)) if n not in self.rows]:
             before = len(self.rows)
-            self.one_process(left)
+            why = self.one_process(left)
             if len(self.rows) > before: continue
-            for n in left: self.note(n, failed(f'no process could begin: {self.last_words()}'))
+            row = skipped(why) if why else failed(f'no process could begin: {self.last_words()}')
+            for n in left: self.note(n, row)
         return [self.jobs[n] | self.rows[n] for n in range(len(self.jobs))]
 
     def one_process(self, left):
-        "Until it has done what is left, or died, or had to be stopped."
+        "Until it has done what is left, or died, or had to be stopped: the reason, if so."
         spec = dict(jobs=self.jobs, left=left, options=self.options, budgets=self.budgets,
             spent=self.spent, ends=self.ends, progress=str(self.progress))
         with open(self.log, 'w') as log:
@@ -647,6 +698,7 @@ class Watcher:
         if self.at is not None:         # it began something that it did not end
             self.note(self.at, dict(outcome='stopped', message=why) if why else
                 failed(f'the process ended with status {status}: {self.last_words()}'))
+        return why
 
     def look(self):
         "Read what the process has said since."
@@ -672,7 +724,8 @@ class Watcher:
     def note(self, number, row):
         "Keep a row and show it."
         part = self.jobs[number]['part']
-        row = dict(took=time.time() - self.began) | row if self.at == number else dict(took=0.) | row
+        took = time.time() - self.began if self.at == number else 0.
+        row = dict(took=took) | row
         self.rows[number], self.at = row, None
         self.spent[part] += row['took']
         print(in_a_line(self.jobs[number] | row), flush=True)
@@ -690,19 +743,21 @@ def environment():
 
 def in_a_line(row):
     "A row for the reader at the shell."
-    shown = dict(kind='', genes='{:,} genes', precision='', notebook='', cell='cell {}', code='', what='',
-        run='',
-        ms='{:.3g} ms', measured_gb='{:.3g} GiB', share_of_roofline='{:.0%} of the roofline',
-        cells_per_second='{:,.0f} cells/s', losses_apart='losses {:.2g} apart', message='')
+    shown = dict(kind='', genes='{:,} genes', precision='', notebook='', cell='cell {}', code='',
+        what='', run='', ms='{:.3g} ms', measured_gb='{:.3g} GiB',
+        share_of_roofline='{:.0%} of the roofline', cells_per_second='{:,.0f} cells/s',
+        losses_apart='losses {:.2g} apart', answers_apart='answers {:.2g} apart', message='')
     words = [(form or '{}').format(row[name]) for name, form in shown.items() if name in row]
-    printed = row.get('printed', '').strip()
-    return f"{row['part']:10} {row['outcome']:13} {', '.join(words)}" + (f'\n{printed}' if printed else '')
+    words = [word.splitlines()[0] for word in words if word]
+    line = f"{row['part']:10} {row['outcome']:13} {', '.join(words)}"
+    return '\n'.join([line, *row.get('printed', '').splitlines()])
 
 
 # --- the command ----------------------------------------------------------------------------------
 
 def options(arguments=None):
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--device', choices=['cuda', 'cpu'], help='default: the GPU, if there is one')
     p.add_argument('--small', action='store_true', help='tiny sizes, to try the script itself')
     p.add_argument('--only', default=','.join(BUDGETS), help='parts, with commas between')
@@ -712,7 +767,8 @@ def options(arguments=None):
     o = p.parse_args(arguments)
     o.only = o.only.split(',')
     for part in o.only:
-        if part not in BUDGETS: p.error(f'--only {part}: no such part; choose from {", ".join(BUDGETS)}')
+        if part not in BUDGETS:
+            p.error(f'--only {part}: no such part; choose from {", ".join(BUDGETS)}')
     return o
 
 def write(out, result):
@@ -720,13 +776,21 @@ def write(out, result):
     from vcc_nb.core import atomic_path
     rows = result['rows']
     names = list(dict.fromkeys(name for row in rows for name in row))
-    left_out = {'traceback', 'printed', 'losses', 'epochs', 'lost'}
+    left_out = {'traceback', 'printed', 'losses', 'lost'}
     names = [name for name in names if name not in left_out]
     with atomic_path(out/'gpu.json') as path: path.write_text(json.dumps(result, indent=1))
     with atomic_path(out/'gpu.csv') as path, open(path, 'w', newline='') as file:
         table = csv.DictWriter(file, names, extrasaction='ignore')
         table.writeheader()
         table.writerows(rows)
+
+def device_for(asked):
+    "The device asked for, or the best there is. Ends the run if there is no such device."
+    if asked == 'cpu': return asked
+    import torch
+    if torch.cuda.is_available(): return 'cuda'
+    if asked is None: return 'cpu'
+    sys.exit('torch sees no GPU here; pass --device cpu --small to try the script without one')
 
 def refuse_to_replace(out, device):
     "End the run if results of a GPU would be replaced by those of a processor."
@@ -738,30 +802,29 @@ def refuse_to_replace(out, device):
 def main(arguments=None):
     start, o = time.time(), options(arguments)
     if o.work: return work(json.loads(o.work))
-    import torch
-    from vcc_nb.core import machine
-    device = o.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device == 'cuda' and not torch.cuda.is_available():
-        sys.exit('torch sees no GPU here; pass --device cpu --small to try the script without one')
+    device = device_for(o.device)
     refuse_to_replace(o.out, device)
+    from vcc_nb.core import machine
     sizes, share = sizes_of(o.small), (60*o.minutes - 30)/sum(BUDGETS.values())
     budgets = {part: share*seconds for part, seconds in BUDGETS.items()}
     jobs = [job for job in all_jobs(device, o.small) if job['part'] in o.only]
     with tempfile.TemporaryDirectory() as folder, networks(folder, sizes, jobs) as path:
-        watcher = Watcher(jobs, sizes | dict(device=device, networks=path), budgets, folder)
+        watcher = Watcher(jobs, sizes | dict(device=device, networks=path), budgets, folder,
+            seconds=60*o.minutes - 30)
         rows = watcher.run()
         about = {name: watcher.options.get(name) for name in ('name', 'peaks', 'measured_peaks')}
     about |= dict(device=device, machine=machine(), small=o.small, started=int(start), sizes=sizes,
-        triton=version('triton'), seconds=time.time() - start, budgets=budgets, tolerances=TOLERANCES)
+        triton=version('triton'), seconds=time.time() - start, budgets=budgets,
+        tolerances=TOLERANCES)
     write(o.out, dict(about=about, rows=rows))
-    counts = {kind: sum(row['outcome'] == kind for row in rows) for kind in
-        ('ran', 'skipped', 'failed', 'out of memory', 'stopped')}
-    print(f"{about['seconds']:.0f} s on {about['name']};", ', '.join(f'{n} {k}' for k, n in counts.items() if n))
+    counts = Counter(row['outcome'] for row in rows)
+    summary = ', '.join(f'{n} {outcome}' for outcome, n in counts.most_common())
+    print(f"{about['seconds']:.0f} s on {about['name']}; {summary}")
     print(f'written: {o.out/"gpu.json"}')
 
 @contextlib.contextmanager
 def networks(folder, sizes, jobs):
-    "The file in which another process writes the networks meanwhile; None: they are drawn at random."
+    "The file in which another process writes the networks meanwhile; None: drawn at random."
     if sizes['network'] == 'random' or not {'attention', 'steps'} & {job['part'] for job in jobs}:
         yield None
         return
