@@ -534,7 +534,7 @@ def in_fp16(job, o):
     return dict(train_loss=last['train_loss'], skipped_steps=last['skipped_steps'])
 
 # how far from the processor's float32 (relative): losses at every step, answers when all is done
-TOLERANCES = dict(float32=dict(losses_apart=1e-3, answers_apart=2e-3),
+TOLERANCES = dict(float32=dict(losses_apart=1e-3, answers_apart=1e-3),
     bf16=dict(losses_apart=.01, answers_apart=.05))
 
 def training(job, o):
@@ -545,7 +545,7 @@ def training(job, o):
     if reason := refused_here(precision, device): return skipped(reason)
     losses, noted = noted_losses()
     model, history = run_of(o['run']['genes'], o, device=device, precision=precision, kind=kind,
-        accumulate=job['accumulate'], loss=noted, per_target=2, epochs=4, learning_rate=.01,
+        accumulate=job['accumulate'], loss=noted, per_target=2, epochs=4, learning_rate=3e-3,
         judged=False)
     valid = validation_of(o['run']['genes'], o).to(device)
     with torch.no_grad(): answers = predicted_change(model.eval(), valid).cpu()
