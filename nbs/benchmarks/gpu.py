@@ -180,30 +180,45 @@ def skipped(reason): return dict(outcome='skipped', message=reason)
 
 class Network:
     "Who reads whom: edges (genes x genes, CSR) and an order, as a `GeneNetwork` has them."
-    def __init__(self, edges, order): self.edges, self.order = edges, order
+    def __init__(self, edges, order, source):
+        self.edges, self.order, self.source = edges, order, source
 
 @functools.cache
 def network(genes, path):
-    "The network of so many genes: from the file at `path` once it is there; None: at random."
+    "The network of so many genes, from the file at `path`; None, or no such file: at random."
     import numpy as np, scipy.sparse as sp
     from vcc_nb.model.attention import random_graph
-    if path is None:
+    from_file = path is not None and is_written(path)
+    if not from_file:
         graph = random_graph(genes)
         rows, order = (graph.indices.numpy(), graph.indptr.numpy()), graph.order.numpy()
     else:
-        while not Path(path).exists(): time.sleep(.2)       # another process is still at it
         arrays = np.load(path)
         rows = arrays[f'indices{genes}'], arrays[f'indptr{genes}']
         order = arrays[f'order{genes}']
     ones = np.ones(len(rows[0]), np.float32)
-    return Network(sp.csr_matrix((ones, *rows), shape=(genes, genes)), order)
+    edges = sp.csr_matrix((ones, *rows), shape=(genes, genes))
+    return Network(edges, order, 'pathways' if from_file else 'random')
+
+@functools.cache
+def is_written(path, most=90):
+    "Is the file there, after at most so many seconds in which another process is at it?"
+    for _ in range(5*most):
+        if Path(path).exists(): return True
+        if Path(f'{path}.failed').exists(): return False
+        time.sleep(.2)
+    return False
 
 def write_networks(path, genes):
     "Networks of the challenge's genes by shared pathways, as `attention.py` makes them."
     sys.path.insert(0, str(HERE))
-    import attention
-    attention.write_networks(f'{path}.part.npz', genes)
-    os.replace(f'{path}.part.npz', path)
+    try:
+        import attention
+        attention.write_networks(f'{path}.part.npz', genes)
+        os.replace(f'{path}.part.npz', path)
+    except BaseException:
+        Path(f'{path}.failed').touch()
+        raise
 
 def wait_for(device):
     "Until the GPU has done all it was told."
@@ -359,7 +374,8 @@ def attention_alone(job, o):
     kind, edges = job['kind'].split(',')[0], net.edges.nnz
     flops = attention_flops(kind, genes, edges, **size)
     bytes_ = attention_bytes(kind, genes, edges, size['batch'], size['dim'], product.element_size())
-    return row | size | roofline(flops, bytes_, job['precision'], row['ms'], o['peaks'])
+    row |= dict(network=net.source, **size)
+    return row | roofline(flops, bytes_, job['precision'], row['ms'], o['peaks'])
 
 def _in_gb(row, before):
     "Let the row say GiB beyond what was held before."
@@ -382,7 +398,7 @@ def training_step(job, o):
     size, genes, device, precision = o['step'], job['genes'], o['device'], job['precision']
     batch, shape = size['batch'], {name: size[name] for name in ('dim', 'heads', 'layers')}
     make = functools.partial(step_model, genes, kind=job['kind'], networks=o['networks'], **shape)
-    network(genes, o['networks'])                       # made before tensors lose their values
+    net = network(genes, o['networks'])                 # made before tensors lose their values
     step = TrainingStep(make, batch_size=batch, precision=precision, device=device)
     predicted = estimate(step, process_gb=0)
     before = held(device)
@@ -401,10 +417,10 @@ def training_step(job, o):
     _in_gb(row, before)
     row |= dict(predicted_gb=predicted.peak_gb, examples_per_second=1e3*batch/row['ms'])
     if 'measured_gb' in row: row['error_of_estimate'] = row['predicted_gb']/row['measured_gb'] - 1
-    edges = network(genes, o['networks']).edges.nnz
-    flops = step_flops(job['kind'], genes, edges, batch, **shape)
+    flops = step_flops(job['kind'], genes, net.edges.nnz, batch, **shape)
     bytes_ = step_bytes(predicted.parts)
-    return row | size | roofline(flops, bytes_, precision, row['ms'], o['peaks'])
+    row |= dict(network=net.source, **size)
+    return row | roofline(flops, bytes_, precision, row['ms'], o['peaks'])
 
 
 # --- training runs --------------------------------------------------------------------------------
