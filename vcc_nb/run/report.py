@@ -120,8 +120,9 @@ def _how_scored(run):
     ways = [f'{score}: {better[score]}' for score in table if score in better]
     scorers = {'2025': 'cell-eval, profile vcc', '2026': 'cell-eval2, preset vcc2026'}
     scorer = scorers[run.config.season]
-    if run.config.fast_scores:
-        scorer += ', by the fast path that gives its numbers'
+    how = str(run.scores.table['scorer'].iloc[0]) if 'scorer' in run.scores.table else ''
+    if how.startswith('by blocks'):
+        scorer += f', {how}'
     combined, changing = '', ''
     if 'n_changing' in run.scores.table:
         changing = ', with the genes that change significantly in the measured cells (`n_changing`)'
@@ -251,7 +252,7 @@ def data_section(run):
            f'and its share in the blend, and then all other methods were fitted on training and '
            f'validation perturbations together.\n\n' + '\n'.join(lines))
 
-# %% ../../nbs/7_run/78_report.ipynb #bde8f927
+# %% ../../nbs/7_run/78_report.ipynb #53e8713f
 def audit_section(run) -> str:
     "What can be seen in the screen itself, and what to do about it."
     return f'## The screen itself\n\n```\n{check_screen(run.task.screen)!r}\n```'
