@@ -15,12 +15,14 @@ What may come of a case:
     refused         in one sentence
     said            the effects are others, and a note or warning says why
     as read         a damaged file is another sound file, and the effects are what it says
+    HDF5 hangs      damaged bytes send the HDF5 library round and round, inside a call of h5py (counted apart: nothing
+                    above it can take back a call that never returns, and nothing is answered or lost)
 and what may not: SILENT (other effects, without a word), UNSAID (repaired without a word), REPORT (another report, without a
 word), TRACEBACK, CRASH, TIMEOUT, LOST (the input was changed). Writes fuzz.csv and fuzz_runs.csv to --out (default: results)."""
 import os
 os.environ.update({name: '1' for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS',
     'NUMBA_NUM_THREADS')})
-import argparse, contextlib, hashlib, io, multiprocessing, pickle, re, shutil, sys, tempfile, time, traceback, warnings
+import argparse, contextlib, faulthandler, hashlib, io, multiprocessing, pickle, re, shutil, sys, tempfile, time, traceback, warnings
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd, torch
 import fuzz_runs, fuzz_screens
@@ -30,6 +32,7 @@ from vcc_nb.data.screen import open_screen
 from vcc_nb.data.splits import make_split
 from vcc_nb.genes.selection import select_optimal_genes
 from vcc_nb.run.cli import main as shell
+from vcc_nb.run.folder import free_settings
 from vcc_nb.run.pipeline import read_run, run_pipeline
 from vcc_nb.run.report import sections
 from vcc_nb.run.settings import create_training_config
@@ -47,10 +50,11 @@ often_of_runs = dict(bits_flipped=4, one_number_flipped=4, cut_off=3, missing=3,
 
 # ---- a process of its own
 
-def _child(function, arguments, answer, log):
+def _child(function, arguments, answer, log, seconds):
     "Run the function with its output in a file, and leave its answer in another."
     with open(log, 'wb') as file:
         for stream in (1, 2): os.dup2(file.fileno(), stream)
+    faulthandler.dump_traceback_later(seconds - 2, file=2)      # where it is, if it is late
     result = function(*arguments)
     with open(answer, 'wb') as file: pickle.dump(result, file)
 
@@ -64,16 +68,24 @@ def in_a_process(
     "Run a function in a forked process."
     answer = Path(folder)/'answer.pickle'
     child = multiprocessing.get_context('fork').Process(target=_child,
-        args=(function, arguments, answer, Path(folder)/'log.txt'))
+        args=(function, arguments, answer, Path(folder)/'log.txt', seconds))
     child.start()
     child.join(seconds)
     if child.is_alive():
         child.kill()
         child.join()
-        return dict(outcome='TIMEOUT', message=f'more than {seconds} s')
+        return _late(Path(folder)/'log.txt', seconds)
     if child.exitcode or not answer.exists():
         return dict(outcome='CRASH', message=f'exit status {child.exitcode}')
     return pickle.loads(answer.read_bytes())
+
+
+def _late(log, seconds) -> dict:
+    "What came of a child that did not end: the innermost line of Python tells who does not return."
+    lines = [line for line in log.read_text(errors='replace').splitlines() if line.startswith('  File ')]
+    inside = lines[0].split('site-packages/')[-1] if lines else 'nowhere'
+    hangs = inside.startswith('h5py')
+    return dict(outcome='HDF5 hangs' if hangs else 'TIMEOUT', message=f'more than {seconds} s in {inside}')
 
 
 def digest(path) -> str:
@@ -217,6 +229,20 @@ def make_run(folder, seed):
     run_pipeline(config, progress=False)
 
 
+def fresh_copy(made) -> Path:
+    "The first run and its screen as they were made, at the place that the run's settings name."
+    folder = made/'first'
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made/'kept', folder)
+    return folder
+
+
+def told_of(report) -> str:
+    "A report without the settings that say where files are and how they are read; these may be edited."
+    names = '|'.join(free_settings)
+    return re.sub(rf'\b({names})=[^,\n]+', r'\1', report)
+
+
 def answer_of_run(folder) -> dict:
     "What a run says of three targets, its report, and what the command line does."
     os.chdir(folder)
@@ -250,8 +276,9 @@ def judged_run(answer, clean, expected) -> dict:
     notes = answer['notes'] + answer['warnings']
     rows = clean['effects'].loc[answer['effects'].index] if set(answer['effects'].index) <= set(clean['effects'].index) else None
     gap = difference(answer['effects'], rows)
-    if not gap and answer.get('report', clean['report']) != clean['report']:
-        lines = zip(answer['report'].splitlines(), clean['report'].splitlines())
+    reports = [told_of(report) for report in (answer.get('report', clean['report']), clean['report'])]
+    if not gap and reports[0] != reports[1]:
+        lines = zip(*[report.splitlines() for report in reports])
         other = next((ours for ours, theirs in lines if ours != theirs), 'shorter or longer')
         return dict(outcome='said' if notes else 'REPORT',
             message=f'the report says: {other[:200]}')
@@ -266,8 +293,7 @@ def try_run(number, name, made, clean, seed) -> dict:
     family, function = fuzz_runs.mutations[name]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        inside = Path(folder)/'case'
-        shutil.copytree(made/'first', inside)
+        inside = fresh_copy(made)
         bench = fuzz_runs.RunBench(inside, made/'second'/'run',
             np.random.default_rng([seed, 1, number]))
         change = function(bench)
@@ -285,7 +311,7 @@ def try_run(number, name, made, clean, seed) -> dict:
     return dict(case=number, family=family, mutation=name, drawn=change.about,
         expected=change.expected,
         outcome=result['outcome'], shell=results[1]['outcome'] if len(results) > 1 else '',
-        message=without(result['message'], folder), seconds=round(seconds, 2))
+        message=without(result['message'], inside), seconds=round(seconds, 2))
 
 
 # ---- all of it
@@ -300,7 +326,7 @@ def listed(mutations, often, n, only):
 
 def counts(table) -> pd.DataFrame:
     "family x outcome: numbers of cases, with their sums."
-    order = ['same', 'refused', 'said', 'as read', *failures]
+    order = ['same', 'refused', 'said', 'as read', 'HDF5 hangs', *failures]
     table = pd.crosstab(table.family, table.outcome, margins=True, margins_name='all')
     return table.reindex(columns=[*[name for name in order if name in table], 'all'])
 
@@ -357,12 +383,13 @@ def main():
     if not cases: return
     with tempfile.TemporaryDirectory() as folder:
         made = options.made or Path(folder)/'made'
-        for name, seed in (('first', 0), ('second', 1)):
-            made.mkdir(exist_ok=True)
-            if (made/name/'run'/'training_report.md').exists(): continue
-            in_a_process(make_run, made/name, seed, folder=made, seconds=600)
+        made.mkdir(exist_ok=True)
+        if not (made/'second'/'run'/'training_report.md').exists():
+            for name, seed in (('first', 0), ('second', 1)):
+                in_a_process(make_run, made/name, seed, folder=made, seconds=600)
+            (made/'first').rename(made/'kept')
         here = os.getcwd()
-        clean = answer_of_run(made/'first')
+        clean = answer_of_run(fresh_copy(made))
         os.chdir(here)
         rows = told(try_run(*case, made, clean, options.seed) for case in cases)
     finish(rows, None if part else options.out/'fuzz_runs.csv')
