@@ -6,11 +6,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/labels.html.md"""
 
 # %% auto #0
 __all__ = ['target_names', 'control_names', 'context_names', 'label_numbers', 'find_target_column', 'find_context_column',
-           'read_labels', 'find_controls', 'label_table', 'spaced_labels', 'Labels', 'labels_of', 'check_cell_numbers',
-           'uneven_targets']
+           'read_labels', 'control_labels', 'find_controls', 'label_table', 'spaced_labels', 'Labels', 'labels_of',
+           'check_cell_numbers', 'uneven_targets']
 
 # %% ../../nbs/1_data/14_labels.ipynb #a901b09c
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 import anndata as ad, numpy as np, pandas as pd
@@ -106,9 +107,21 @@ def _checked_labels(obs, key):
     return codes, [label.strip() for label in labels]
 
 # %% ../../nbs/1_data/14_labels.ipynb #66349ba1
+def control_labels(
+    control,        # `control=` as the user gave it
+):                  # -> a string, or a list of strings
+    "What the user named as controls. `VCCError` for what is no label, list of labels, or pattern."
+    if isinstance(control, str): return control
+    is_list = isinstance(control, Iterable) and not isinstance(control, (bytes, Mapping))
+    items = list(control) if is_list else None
+    if is_list and items and all(isinstance(item, str) for item in items): return items
+    raise VCCError(f'control={control!r} names no controls: give a label, a list of labels, or a pattern, '
+        f"as text, such as control={CONTROL!r} or control={CONTROL + '*'!r}")
+
 def _asked_labels(labels, control):
     "Those of `labels` that `control` names; None in place of a name that is on none of them."
-    items = [control] if isinstance(control, str) else list(control)
+    control = control_labels(control)
+    items = [control] if isinstance(control, str) else control
     if isinstance(control, str) and control not in labels: items = control.split(',')
     asked = []
     for item in (str(item).strip() for item in items):
@@ -118,9 +131,10 @@ def _asked_labels(labels, control):
 
 def _asked_controls(labels, key, control):
     "The labels that the user named. `VCCError` if one of them is on no cell."
+    control = control_labels(control)
     controls = _asked_labels(labels, control)
     if None not in controls: return controls
-    items = [control] if isinstance(control, str) else [str(item) for item in control]
+    items = [control] if isinstance(control, str) else control
     asked = next(item for item in items if None in _asked_labels(labels, item))
     numbered = [label for label in labels if label.startswith(asked)]
     close = near(asked, labels, n=1)
@@ -381,6 +395,7 @@ def labels_of(
 ) -> Labels:
     "Read the labels of the cells. `VCCError` for what is missing or in doubt."
     check_gene_names(adata)
+    if control is not None: control = control_labels(control)
     genes, gene_notes = gene_symbols(adata)
     ids = symbols_by_id(adata.var, genes)
     key = find_target_column(adata.obs, target_key, control, Vocabulary(genes, ids))

@@ -318,7 +318,7 @@ def table(self:_Salvage, file, name):
         self.lost[f'{name}/{column}'] = part
     columns = [column for column in columns if f'{name}/{column}' not in self.lost]
     try: return pd.DataFrame({column: parts[column] for column in columns}, index=parts[index])
-    except ValueError as e: raise damaged_file(f'{name} of {self.path}', e) from None
+    except (TypeError, ValueError) as e: raise damaged_file(f'{name} of {self.path}', e) from None
 
 @patch
 def matrix(self:_Salvage, file):
@@ -373,7 +373,7 @@ def _salvaged(
                 raise loss if isinstance(loss, VCCError) else damaged_file(f'X of {path}', _reason(loss))
         where = dict(filename=path, filemode='r') if backed else dict(X=X)
         adata = ad.AnnData(**tables, **more, **where)
-    except (OSError, ValueError, KeyError) as e:
+    except (OSError, TypeError, ValueError, KeyError) as e:
         if isinstance(e, VCCError): raise
         raise damaged_file(path, e) from None
     salvage.warn()

@@ -246,6 +246,7 @@ class RunFolder:
 def require_whole(self:RunFolder):
     "`VCCError` that names the first file whose content is not what a step wrote."
     for name, written in self.costs['files'].items():
+        if name.endswith('.pt'): continue       # `_read_trained` can say more of it
         path = self.path/name
         if path.exists() and not (path.is_file() and checksum(path) == written):
             cure = None
@@ -290,11 +291,16 @@ def claim(self:RunFolder):
     self.written.append('training_config.json')
 
 @patch
+def forget(self:RunFolder, name:str):
+    "Take the checksum of a file that will be written out of costs.json: whoever is stopped leaves no wrong one."
+    if self.costs['files'].pop(name, None):
+        self.write_costs()
+
+@patch
 @contextmanager
 def place(self:RunFolder, name:str):
     "Where to write the file of that name: beside its place, and renamed into it in the end."
-    if self.costs['files'].pop(name, None):     # whoever is stopped here leaves no wrong checksum
-        self.write_costs()
+    self.forget(name)
     with atomic_path(self.path/name) as path:
         yield path
         written = checksum(path)
@@ -336,9 +342,10 @@ class Checkpoints:
         fresh:bool,             # a run that begins has none, whatever lies there
         first:bool=True,        # the process that writes, of several
         data:str=None,          # digest of the fingerprint of the data; None: of a run made before
+        forget=lambda name: None,   # told the name of a file before it is written
     ):
         self.path, self.config, self.split, self.data = path, config, split, data
-        self.fresh, self.first = fresh, first
+        self.fresh, self.first, self.forget = fresh, first, forget
 
     def file(self, epoch:int) -> Path:
         "Where the checkpoint of an epoch is."
@@ -383,6 +390,7 @@ class Checkpoints:
         "Write a checkpoint, and remove those that are no longer needed."
         if not self.first:
             return
+        self.forget(self.file(epoch).name)
         save_checkpoint(self.file(epoch), model, genes=state['genes'], config=self.config.flat(),
                         split=asdict(self.split), data=self.data, training=state)
         prune_checkpoints(self.path, best=state['best']['epoch'])
@@ -392,7 +400,7 @@ class Checkpoints:
 def checkpoints(self:RunFolder, task:Task) -> Checkpoints:
     "The checkpoints of the run."
     return Checkpoints(self.path, self.config, task.split, fresh=self.fresh, first=self.first,
-                       data=self.mark.digest if self.mark else None)
+                       data=self.mark.digest if self.mark else None, forget=self.forget)
 
 # %% ../../nbs/7_run/75_folder.ipynb #38ae6964
 def _file_mark(path):
@@ -497,7 +505,9 @@ def _read_plan(folder, config, task, chosen):
 
 
 def _write_trained(folder, trained):
-    "Keep the losses; the weights are kept by `Checkpoints`."
+    "Keep the losses, and a checksum of the weights, which `Checkpoints` keeps."
+    weights = folder.path/f'checkpoint_epoch_{trained.history.best_epoch:04}.pt'
+    folder.costs['files'][weights.name] = checksum(weights)
     folder.write('training_history.json', asdict(trained.history))
 
 def _read_trained(folder, config, task, chosen, closed):
@@ -509,6 +519,8 @@ def _read_trained(folder, config, task, chosen, closed):
     if not weights.exists():
         return None
     model, about = folder.checkpoints(task).load(weights)
+    if checksum(weights) != folder.costs['files'].get(weights.name, checksum(weights)):
+        raise damaged(weights, 'its content is another')
     genes = about['genes']
     return Trained(model, genes, network_read(genes, config, task), history)
 
