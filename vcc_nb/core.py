@@ -6,11 +6,11 @@ Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['TARGET', 'CONTROL', 'CONTEXT', 'genes_of', 'combined', 'VCCError', 'near', 'pick', 'np_rng', 'torch_rng',
-           'pick_device', 'machine', 'peak_memory_gb', 'name_beside', 'remove_left_overs', 'atomic_path',
-           'refuse_same_file', 'one_sentence']
+           'pick_device', 'machine', 'peak_memory_gb', 'count_mapped_files_apart', 'mapped_memory_gb', 'name_beside',
+           'remove_left_overs', 'atomic_path', 'refuse_same_file', 'one_sentence']
 
 # %% ../nbs/00_core.ipynb #d905c8fb
-import contextlib, difflib, errno, functools, os, platform, re, stat, time, zlib
+import contextlib, difflib, errno, functools, os, platform, re, stat, threading, time, zlib
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #d5574143
@@ -111,16 +111,54 @@ def machine() -> str:
     versions = f'Python {platform.python_version()}, torch {torch.__version__}'
     return f'{cpu}, {os.cpu_count()} cores{memory}{gpu}; {versions}'
 
+def _memory_now() -> dict:
+    "What the system says of this process's memory, GiB by name; {} elsewhere than on Linux."
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = open('/proc/self/status').read().splitlines()
+        sizes = [line.split() for line in lines if line.startswith(('VmHWM', 'VmRSS', 'RssFile'))]
+        return {name.rstrip(':'): int(kib)/2**20 for name, kib, _ in sizes}
+    return {}
+
+_apart = {}     # GiB: file pages before mapped files were told apart; the most of both kinds since then
+
 def peak_memory_gb() -> float:
-    "The most memory (resident set, GiB) this process has held; NaN where the system does not say."
+    """The most memory (resident set, GiB) this process has held; NaN where the system does not say.
+
+    Pages of files mapped since `count_mapped_files_apart` are left out, on Linux."""
+    if _apart: return _sample_memory()['held']
     # Linux; getrusage there counts what a parent held before the process was its own
-    with contextlib.suppress(OSError, StopIteration):
-        peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))
-        return int(peak.split()[1])/2**20
+    if 'VmHWM' in (now := _memory_now()): return now['VmHWM']
     try: import resource
     except ImportError: return float('nan')
     unit = 1 if platform.system() == 'Darwin' else 1024     # macOS counts bytes, others kibibytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*unit/2**30
+
+# %% ../nbs/00_core.ipynb #c0884a08
+def _sample_memory() -> dict:
+    "Look at the memory now; the most so far."
+    now = _memory_now()
+    mapped = max(0., now.get('RssFile', 0) - _apart['files_before'])
+    most_mapped = max(_apart['mapped'], mapped)
+    held = max(now.get('VmRSS', 0) - mapped, now.get('VmHWM', 0) - most_mapped)    # now; when it was most
+    _apart.update(held=max(_apart['held'], held), mapped=most_mapped)
+    return _apart
+
+def count_mapped_files_apart(
+    seconds:float=.02,      # between two looks
+):
+    "From now on `peak_memory_gb` leaves mapped files out, where the system tells them apart (Linux)."
+    now = _memory_now()
+    if _apart or 'RssFile' not in now: return
+    _apart.update(files_before=now['RssFile'], held=now['VmHWM'], mapped=0.)
+    def watch():
+        while True:
+            _sample_memory()
+            time.sleep(seconds)
+    threading.Thread(target=watch, daemon=True, name='memory').start()
+
+def mapped_memory_gb() -> float:
+    "The most pages of mapped files (GiB) that were in memory since they are counted apart."
+    return _sample_memory()['mapped'] if _apart else 0.
 
 # %% ../nbs/00_core.ipynb #2c46c1c0
 @functools.cache

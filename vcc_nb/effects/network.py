@@ -23,7 +23,10 @@ class UnselectedGenes:
         split:Split,            # whose training targets are learned from
         selected,               # genes whose change will be given
     ):
-        "Slopes of the other genes on the selected, with the penalty of least leave-one-out error."
+        """Slopes of the other genes on the selected, with the penalty of least leave-one-out error.
+
+        Along the directions in which the training effects differ, which are fewer than the genes and give
+        the same answers: a slope for each pair of genes would take 0.5 GiB at 5,000 of 18,080 genes."""
         from sklearn.linear_model import RidgeCV
         train = training_part(effects, split)
         self.genes, self.selected = effects.var_names, list(selected)
@@ -32,14 +35,17 @@ class UnselectedGenes:
         wanted = np.asarray(train[:, self.rest].X, np.float64)
         self.mean, self.ridge = wanted.mean(0), None
         if len(train) > 2 and len(self.rest):
-            scale = max((given - given.mean(0)).var()*given.shape[1], 1e-12)
-            self.ridge = RidgeCV(alphas=self.penalties*scale).fit(given, wanted)
+            self.center = given.mean(0)
+            scale = max((given - self.center).var()*given.shape[1], 1e-12)
+            U, sizes, directions = np.linalg.svd(given - self.center, full_matrices=False)
+            self.directions = directions.T
+            self.ridge = RidgeCV(alphas=self.penalties*scale).fit(U*sizes, wanted)
         return self
 
     def complete(self, change):
         "(targets, selected genes) to (targets, all genes), in the order of the gene axis."
         if self.ridge is None: rest = np.repeat(self.mean[None], len(change), 0)
-        else: rest = self.ridge.predict(change).reshape(len(change), -1)
+        else: rest = self.ridge.predict((change - self.center) @ self.directions).reshape(len(change), -1)
         both = pd.DataFrame(np.hstack([change, rest]), columns=[*self.selected, *self.rest])
         return both[self.genes].to_numpy()
 

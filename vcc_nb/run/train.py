@@ -6,7 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/train.html.md"""
 
 # %% auto #0
 __all__ = ['prior_features', 'task_kernel', 'ClosedForms', 'closed_forms', 'effects_to_learn_from', 'base_effects', 'phases_of',
-           'reads_network', 'task_network', 'network_read', 'Trained', 'train_network', 'genes_of_phase']
+           'reads_network', 'task_network', 'network_read', 'cells_in_memory_gb', 'where_cells_wait', 'Trained',
+           'train_network', 'genes_of_phase']
 
 # %% ../../nbs/7_run/72_train.ipynb #c379e396
 from collections import deque
@@ -131,6 +132,17 @@ def network_read(genes, config:TrainingConfig, task:Task):
     "The network that a model of these genes reads, or None."
     return task_network(genes, config, task) if reads_network(config) else None
 
+# %% ../../nbs/7_run/72_train.ipynb #df3fcddf
+class _RememberLast:
+    "A function of genes that remembers its last answer: the last phase's network is asked for twice."
+    def __init__(self, function):
+        self.function, self.genes, self.answer = function, None, None
+
+    def __call__(self, genes):
+        if self.genes != list(genes):
+            self.genes, self.answer = list(genes), self.function(genes)
+        return self.answer
+
 # %% ../../nbs/7_run/72_train.ipynb #65e7320e
 def _training_options(config:TrainingConfig, task:Task) -> dict:
     "What `train_in_phases` takes from the settings."
@@ -145,11 +157,28 @@ def _training_options(config:TrainingConfig, task:Task) -> dict:
     options = {name: getattr(training, name) for name in loop}
     options |= dict(model_sizes=sizes, batch_options=batches, seed=config.seed, network_of=None)
     if model.attention_type in ('sparse', 'local'):
-        options['network_of'] = partial(task_network, config=config, task=task)
+        options['network_of'] = _RememberLast(partial(task_network, config=config, task=task))
     if training.loss != 'mse':
         options['loss_of'] = lambda genes: make_loss(training.loss, task.screen, task.split, genes,
                                                      set_size=training.set_size)
     return options
+
+# %% ../../nbs/7_run/72_train.ipynb #1a41ba3c
+def cells_in_memory_gb(task:Task, chosen:Chosen) -> float:
+    "GiB of the cells to train on: training cells x selected genes as CSR of 8 bytes a value."
+    n_cells = int(task.split.rows(task.screen, 'train').sum())
+    n_values = n_cells*chosen.selection.table.detected.sum()
+    return (8*n_values + 4*(n_cells + 1))/2**30
+
+
+def where_cells_wait(config:TrainingConfig, task:Task, chosen:Chosen) -> str:
+    """'disk' for a screen that is on disk itself, or whose cells would take more than half of memory_gb; else
+    'memory'."""
+    if task.screen.adata.isbacked:
+        return 'disk'
+    budget = config.training.memory_gb
+    is_short = budget is not None and cells_in_memory_gb(task, chosen) > budget/2
+    return 'disk' if is_short else 'memory'
 
 # %% ../../nbs/7_run/72_train.ipynb #42ddc7f9
 @dataclass(frozen=True, eq=False)
@@ -170,8 +199,12 @@ def train_network(
     checkpoints=None,       # with `latest()`, `save(model, state)`, `keep(model, state)`; None: keep none
     on_epoch=(),            # functions (record, model) called after each epoch; True stops training
     progress:bool=True,     # show a progress bar
+    cells_on:str=None,      # where cells wait: 'memory', 'disk', None: see `where_cells_wait`
+    cells_in=None,          # folder for those on disk, kept for a resumed run; None: temporary
 ) -> Trained:
-    "Train in one phase or several, from the start or from the latest checkpoint."
+    """Train in one phase or several, from the start or from the latest checkpoint.
+
+    Cells on disk are written in one read of the screen, and mapped; `VCCError` where there is no room."""
     if config.training.memory_gb:
         release_freed_memory()                  # a budget is kept at the price of time
     phases, epochs = phases_of(config, len(task.screen.genes))
@@ -186,15 +219,19 @@ def train_network(
 
     features = prior_features(task.screen.targets, task.screen.genes, config.genes)
     base = base_effects(config, task, closed) if config.training.residual else None
+    options = _training_options(config, task)
+    options['batch_options']['source'] = cells_on or where_cells_wait(config, task, chosen)
+    if options['batch_options']['source'] == 'disk':
+        options['batch_options']['cache'] = cells_in
     model, history = train_in_phases(
         task.screen, task.split, chosen.selection, features, base=base, phases=phases, epochs=epochs,
-        resume=resumed, save=save if checkpoints else None, on_epoch=on_epoch, progress=progress,
-        **_training_options(config, task))
+        resume=resumed, save=save if checkpoints else None, on_epoch=on_epoch, progress=progress, **options)
     if checkpoints and states:
         checkpoints.keep(model, states[-1])
     last_phase = history.epochs[-1]['phase']
     genes = genes_of_phase(last_phase, config, task, chosen)
-    return Trained(model, genes, network_read(genes, config, task), history)
+    network = options['network_of'](genes) if reads_network(config) else None
+    return Trained(model, genes, network, history)
 
 
 def genes_of_phase(

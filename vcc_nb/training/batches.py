@@ -58,13 +58,26 @@ def _set_means(data, indices, indptr, cells, out):
             for j in range(indptr[cell], indptr[cell+1]):
                 row[np.uint32(indices[j])] += weight*data[j]    # unsigned: no negative places
 
+@kernel
+def _set_means_coded(codes, table, table_start, indices, indptr, cells, out):
+    "The same of values that are numbers of entries in a table of each row."
+    weight = np.float32(1/cells.shape[1])
+    for s in range(len(cells)):
+        row = out[s]
+        for cell in cells[s]:
+            values = table[table_start[cell]:table_start[cell+1]]
+            for j in range(indptr[cell], indptr[cell+1]):
+                row[np.uint32(indices[j])] += weight*values[codes[j]]
+
 def set_means(
-    X,          # cells x genes by row (CSR): has data (float32), indices, indptr and shape
+    X,          # cells x genes by row: CSR of float32, or as `map_cells` of `47_disk_cells` has it
     cells,      # (sets, cells in a set) row numbers
 ) -> np.ndarray:
     "(sets, genes) mean of each set of rows, float32."
     out = np.zeros((len(cells), X.shape[1]), np.float32)
-    _set_means(X.data, X.indices, X.indptr, cells, out)
+    if hasattr(X, 'codes'):
+        _set_means_coded(X.codes, X.table, X.table_start, X.indices, X.indptr, cells, out)
+    else: _set_means(X.data, X.indices, X.indptr, cells, out)
     return out
 
 # %% ../../nbs/4_training/40_batches.ipynb #1f9dd9f4

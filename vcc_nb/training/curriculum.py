@@ -9,6 +9,7 @@ __all__ = ['default_phases', 'Phase', 'ProgressiveGeneTraining', 'phase_genes', 
            'train_in_phases', 'run_progressive_training']
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #f865ecbc
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 import pandas as pd, torch
 from fastcore.basics import patch
@@ -19,7 +20,8 @@ from ..genes.network import gene_network
 from ..genes.selection import BiologicalGeneSelector, GeneSelection, RESPONSIVE
 from ..genes.likeness import gene_features
 from ..model.state_model import carry, create_memory_efficient_model
-from .batches import PseudobulkBatches
+from .batches import PseudobulkBatches, find_units
+from .disk_cells import keep_cells, scratch_folder
 from .effect_batches import EffectBatches, effects_batch
 from .loop import History, train, validation_batch
 
@@ -195,6 +197,24 @@ def _joined(history, part):
     speed = part.speed_metrics | sums | rates
     return History(history.epochs + part.epochs, part.best_epoch, speed, part.stopped, part.moments)
 
+# %% ../../nbs/4_training/42_curriculum.ipynb #dc90389c
+@contextmanager
+def _cells_written(
+    data,               # a Screen, or Effects
+    split:Split,
+    panels,             # genes of each phase that is left
+    options:dict,       # of the batches
+):                      # yields them
+    "With source='disk': the cells of all phases written in one read, where the batches will find them."
+    if options.get('source') != 'disk' or not isinstance(data, Screen):
+        yield options
+        return
+    rows = find_units(data, split.train, options.get('pairs')).in_use
+    cache = options.get('cache')
+    with nullcontext(cache) if cache else scratch_folder() as folder:
+        keep_cells(data, rows, panels, folder)
+        yield options | dict(cache=folder)
+
 # %% ../../nbs/4_training/42_curriculum.ipynb #5bc5fbaa
 def _begin(resume):
     "(model, state of the phase that was broken off, history of the phases before it), if any."
@@ -234,26 +254,31 @@ def train_in_phases(
     resume:tuple=None,          # (model, state) as saved
     **train_options,            # of `train`
 ) -> tuple:                     # (model of the last phase, History of all phases)
-    "Train on each phase's genes in turn, carrying what was learned by gene name."
+    """Train on each phase's genes in turn, carrying what was learned by gene name.
+
+    With `batch_options` of source='disk', one read of the screen writes the cells of all phases."""
     phases = _with_epochs(phases, epochs)
     model_sizes = model_sizes | dict(n_features=features.shape[1], seed=seed)
     model, state, history = _begin(resume)
     genes_before = None
-    left = _left_to_train(phases, phase_genes(selection, phases), state)
-    for number, phase, genes in left:
-        network = network_of(genes) if network_of else None
-        if not state:
-            model = _model_of(genes, network, model, genes_before, new_rows, **model_sizes)
-        phase_seed, own_batches = seed + number - 1, _given(batch_size=phase.batch_size)
-        batches, valid = _examples(screen, split, genes, features, base, phase_seed,
-            **batch_options | own_batches)
-        own = _given(learning_rate=phase.learning_rate, loss=loss_of and loss_of(genes))
-        if carry_optimizer and history.moments:
-            own['moments'] = carry_moments(history.moments, genes_before, genes)
-        part = train(model, batches, valid, **_in_whole(number, phase, genes, history, save),
-            seed=phase_seed, resume=state, **train_options | own)
-        history, genes_before, state = _joined(history, part), genes, None
-        if part.stopped: break
+    left = list(_left_to_train(phases, phase_genes(selection, phases), state))
+    panels = [genes for _, _, genes in left]
+    with _cells_written(screen, split, panels, batch_options) as batch_options:
+        for number, phase, genes in left:
+            network = network_of(genes) if network_of else None
+            if not state:
+                model = _model_of(genes, network, model, genes_before, new_rows, **model_sizes)
+            phase_seed, own_batches = seed + number - 1, _given(batch_size=phase.batch_size)
+            batches, valid = _examples(screen, split, genes, features, base, phase_seed,
+                **batch_options | own_batches)
+            own = _given(learning_rate=phase.learning_rate, loss=loss_of and loss_of(genes))
+            if carry_optimizer and history.moments:
+                own['moments'] = carry_moments(history.moments, genes_before, genes)
+            part = train(model, batches, valid, **_in_whole(number, phase, genes, history, save),
+                seed=phase_seed, resume=state, **train_options | own)
+            history, genes_before, state = _joined(history, part), genes, None
+            batches = valid = None          # gone before the next phase's are made
+            if part.stopped: break
     return model, history
 
 def _in_whole(
