@@ -6,9 +6,14 @@
 What is compared: the most memory that the process held itself in each step (RssAnon of
 /proc/self/status, looked at every few milliseconds; mapped pages of files are not in it), and the
 CPU seconds of each step with one thread a library, which others on the machine move less than the
-time on the clock. Writes results/plan.json beside this file."""
+time on the clock. Writes results/plan.json beside this file: what was measured, and what the plan knew
+(sizes, speed of the machine, memory of the process), so that formulas that change are judged anew on
+the same jobs (`planned`).
+
+A job is planned twice: from its file, before anything is opened, and when its genes are chosen."""
 import argparse, json, os, subprocess, sys, tempfile, threading, time
-from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
 from vcc_nb.core import atomic_path, machine
 
@@ -57,37 +62,55 @@ class Meter:
         self.look()
 
 
+def known(job) -> dict:
+    "What a plan is made of, but the settings."
+    estimates = [[*key, gb] for key, gb in job.estimates.items()]
+    return dict(sizes=asdict(job.sizes), rates=asdict(job.rates), base_gb=job.base_gb,
+                step=asdict(job.step), estimates=estimates)
+
+
+def planned(result, when='opened'):
+    "The `JobPlan` of a job of the results, by the formulas of now; `when`: 'unopened' or 'opened'."
+    from vcc_nb.run.job_plan import Job, JobSizes, Rates, make_job_plan
+    from vcc_nb.run.settings import create_training_config
+    from vcc_nb.training.memory import TrainingStep
+    kept = result[when]
+    estimates = {tuple(row[:-1]): row[-1] for row in kept['estimates']}
+    return make_job_plan(Job(create_training_config(**result['settings']), JobSizes(**kept['sizes']),
+                             Rates(**kept['rates']), TrainingStep(**kept['step']), kept['base_gb'], estimates))
+
+
 def walk(settings) -> dict:
-    "Every step of a run, predicted and measured."
-    from vcc_nb.run.pipeline import RunFolder, Run
+    "Every step of a run, planned and measured."
+    import torch
     from vcc_nb.run import pipeline as steps
-    from vcc_nb.run.job_plan import plan_job
+    from vcc_nb.run.job_plan import describe_job, make_job_plan
     from vcc_nb.run.settings import create_training_config
     from vcc_nb.training.memory import release_freed_memory
-    import torch
     torch.set_num_threads(1)
     release_freed_memory()
     config = create_training_config(device='cpu', **settings)
     start = time.process_time()
-    predicted = plan_job(config, clock=time.process_time)
+    unopened = describe_job(config, clock=time.process_time)
+    make_job_plan(unopened)
     planning = time.process_time() - start
     meter = Meter()
     meter.begin('open')
-    folder = RunFolder.new(config)
+    folder = steps.RunFolder.new(config)
     task = folder.step(steps.open_task, config, None)
     meter.begin('select')
     chosen = folder.step(steps.choose_genes, config, task)
     meter.begin('plan')
-    again = plan_job(config, task, clock=time.process_time)
-    phase_of_next = iter(again.names_of_phases())
-    meter.begin(next(phase_of_next))
-    closed = steps.closed_forms(config, task)
-    ends = {sum(again.epochs[:n]) for n in range(1, len(again.epochs))}
+    opened = describe_job(config, task, chosen, clock=time.process_time)
+    names = iter(step.name for step in make_job_plan(opened).steps if step.name.startswith('train'))
+    ends = set(accumulate(opened.sizes.epochs[:-1]))
 
     def on_epoch(record, model):
         if record['epoch'] in ends:
-            meter.begin(next(phase_of_next))
+            meter.begin(next(names))
 
+    meter.begin(next(names))
+    closed = steps.closed_forms(config, task)
     trained = folder.step(steps.train_network, config, task, chosen, closed, on_epoch=[on_epoch],
                           progress=False, checkpoints=folder.checkpoints(task))
     meter.begin('predict')
@@ -95,14 +118,12 @@ def walk(settings) -> dict:
     meter.begin('score')
     scores = folder.step(steps.score_held_out, config, task, forecast)
     meter.begin('report')
-    folder.costs.setdefault('predicted_gb', 1.)
-    folder.costs.setdefault('predicted_for', 'cpu')
-    folder.costs.setdefault('predicted', {})
-    steps.write_report(Run(config, folder.path, task, chosen, closed, trained, forecast, scores,
-                           folder.costs))
+    folder.costs |= dict(predicted_gb=0., predicted_for='cpu', predicted={})
+    steps.write_report(steps.Run(config, folder.path, task, chosen, closed, trained, forecast, scores,
+                                 folder.costs))
     meter.begin('end')
-    return dict(planning_seconds=planning, predicted=predicted.costs(), predicted_open=again.costs(),
-                seconds=meter.seconds, peak_gb=meter.peak_gb)
+    return dict(planning_seconds=planning, seconds=meter.seconds, peak_gb=meter.peak_gb,
+                unopened=known(unopened), opened=known(opened))
 
 
 def main():
