@@ -77,7 +77,8 @@ def planned(result, when='opened'):
     kept = result[when]
     estimates = {tuple(row[:-1]): row[-1] for row in kept['estimates']}
     return make_job_plan(Job(create_training_config(**result['settings']), JobSizes(**kept['sizes']),
-                             Rates(**kept['rates']), TrainingStep(**kept['step']), kept['base_gb'], estimates))
+                             Rates(**kept['rates']), TrainingStep(**kept['step']), kept['base_gb'], estimates,
+                             opened=when == 'opened'))
 
 
 def walk(settings) -> dict:
