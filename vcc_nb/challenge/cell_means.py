@@ -101,13 +101,16 @@ def gene_dispersion(
     prior:float=10.,        # weight of the dispersion of all genes, as a sum over cells of squared means
 ):                          # -> ((genes,) rate: share of a cell's transcripts, (genes,) size)
     "Rate and negative-binomial size (variance = mean + mean**2/size) of each gene, by moments."
-    counts = sp.csr_matrix(counts, dtype=np.float64)
     depth = np.asarray(depth, np.float64)
-    total = np.asarray(counts.sum(0)).ravel()
+    total = count_square = with_depth = 0.
+    for first in range(0, counts.shape[0], 1024):       # sums of whole numbers: the same in any order
+        block = sp.csr_matrix(counts[first:first + 1024], dtype=np.float64)
+        total = total + np.asarray(block.sum(0)).ravel()
+        count_square = count_square + np.asarray(block.multiply(block).sum(0)).ravel()
+        with_depth = with_depth + block.T @ depth[first:first + 1024]
     rate = total/depth.sum()
     # sums over cells of count**2, of 2*count*mean and of mean**2, where mean = rate*depth
-    count_square = np.asarray(counts.multiply(counts).sum(0)).ravel()
-    cross = 2*rate*(counts.T @ depth)
+    cross = 2*rate*with_depth
     mean_square = rate**2*(depth**2).sum()
     excess = count_square - cross + mean_square - total        # squared deviations beyond those of chance
     of_all = prior*excess.sum()/max(mean_square.sum(), 1e-12)

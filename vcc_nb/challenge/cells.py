@@ -91,7 +91,7 @@ def _with_counts(
 ):
     "Material whose counts can be moved: the cells that show counts."
     shows_counts = np.isfinite(scale)
-    counts, scale = counts[shows_counts], scale[shows_counts]
+    if not shows_counts.all(): counts, scale = counts[shows_counts], scale[shows_counts]
     depth = np.asarray(counts.sum(1), np.float64).ravel()
     rate, size = gene_dispersion(counts, depth)
     return Material(counts, None, scale, depth, rate, size, mean, top)
@@ -222,6 +222,7 @@ def cell_blocks(
     dispersion:float=1.,    # what 1/size of each gene is multiplied by, in what is added
     use_counts:bool=None,   # None: where the screen has or betrays them; False: rescale values
     pool:int=10_000,        # control cells of a context held in memory at most
+    materials:dict=None,    # of an earlier call with the same pool, seed and use_counts; is added to
 ):                          # -> iterator of (target, context, CSR cells x genes), context after context
     """Predicted cells of one target at a time. Raises `VCCError`: at once for other genes, an unknown
     context or no cells, when it comes to them for effects too large to be any, or counts of a screen that
@@ -234,7 +235,7 @@ def cell_blocks(
     if exact is None: exact = kind == 'lognorm'
     reading = dict(pool=pool, use_counts=use_counts, seed=seed)
     making = dict(kind=kind, exact=exact, dispersion=dispersion)
-    return _cell_blocks(effects, screen, plan, seed, reading, making)
+    return _cell_blocks(effects, screen, plan, seed, reading, making, materials)
 
 def _cell_blocks(
     effects,
@@ -243,12 +244,15 @@ def _cell_blocks(
     seed,
     reading,    # options of `control_material`
     making,     # options of `_make_cells`
+    materials,  # context -> `Material`, where it is kept
 ):              # iterator of (target, context, cells)
     "The cells of `plan`, each target from its own stream of random numbers: none disturbs another."
     several = plan.context.nunique() > 1
     deepest = cache(lambda: _deepest(screen))       # asked for large effects only
     for context, part in plan.groupby('context', sort=False):
-        material = control_material(screen, context, **reading)
+        if materials and context in materials: material = materials[context]
+        else: material = control_material(screen, context, **reading)
+        if materials is not None: materials[context] = material
         if making['kind'] == 'counts' and material.counts is None:
             raise VCCError('counts are wanted, but the screen holds log-normalised values that come '
                 'from no counts; open it with the layer of counts')

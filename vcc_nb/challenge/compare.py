@@ -13,10 +13,14 @@ import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, np_rng, pick
 from ..data.screen import Screen
 from ..effects.amplitude import best_setting
-from .cells import generate_cells
+from .blocks_2026 import quick_scores_2026
+from .cells import cell_blocks, generate_cells
+from .measured import deal_halves
 from .pair import read_cells
-from .scorers import directions, real_cells, season_kind, score_names
-from .scores_2025 import QuickScorer, count_changing, score_2025, score_effects
+from .panel import Panel
+from vcc_nb.challenge.scorers import (directions, official_version, real_cells, season_kind,
+    score_names)
+from .scores_2025 import count_changing, quick_scores, score_2025, score_effects
 from .scores_2026 import score_2026
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #00f57b3c
@@ -29,6 +33,7 @@ def evaluate(
     control:str=CONTROL,        # label of the control cells, in both
     context_key:str=None,       # obs column of contexts, each scored apart; default: one context
     threads:int=-1,             # for the Wilcoxon tests; -1: all processors
+    official:bool=True,         # by the organisers' program; False: by blocks, the same numbers sooner
 ) -> pd.DataFrame:              # one row a perturbation (and context), one column a score
     """Official scores of predicted cells, per perturbation, by cell-eval (2025) or cell-eval2 (2026). Raises
     `VCCError` if the two files do not match or a score is no number; warns of what `61_pair` finds odd."""
@@ -37,10 +42,11 @@ def evaluate(
     pred, real = read_cells(pred, 'pred'), read_cells(real, 'real')
     if context_key:
         real_of = _contexts_apart(real, context_key, 'real')
-        def score(part, context): return evaluate(part, real_of[context], season=season, **how)
+        def score(part, context):
+            return evaluate(part, real_of[context], season=season, official=official, **how)
         return _by_context(score, pred, real_of, context_key)
-    score = score_2026 if season == '2026' else score_2025
-    return score(pred, real, **how)[0]
+    if official: return (score_2026 if season == '2026' else score_2025)(pred, real, **how)[0]
+    return (quick_scores_2026 if season == '2026' else quick_scores)(pred, real, **how)
 
 def _contexts_apart(
     adata,      # cells of all contexts
@@ -69,64 +75,41 @@ def _by_context(
     scores = {context: score(pred_of[context], context) for context in real_of}
     return pd.concat(scores, names=[CONTEXT]).reset_index(CONTEXT)
 
-# %% ../../nbs/6_challenge/63_compare.ipynb #229e6b17
-class _WithChanging:
-    "Scores of 2025 with a column `n_changing`: genes that really change, without which DES says nothing."
-    def __init__(self, scorer): self.scorer = scorer
-    def __call__(self, pred): return self.scorer(pred).assign(n_changing=self.n_changing)
-    @property
-    def n_changing(self): return self.scorer.n_changing
-
-# %% ../../nbs/6_challenge/63_compare.ipynb #3bbf6dd9
-def _scorer(
+# %% ../../nbs/6_challenge/63_compare.ipynb #5fed186e
+def _official_scorer(
     real,       # measured cells and controls
     screen,     # where they are from
     *,
     season,
     threads,
-    fast,       # by `QuickScorer` (2025)
 ):              # function of predicted cells
-    "A scorer that does once what only the real cells decide; contexts are scored apart."
-    how = dict(season=season, threads=threads, fast=fast)
-    key = screen.context_key
-    if len(set(screen.contexts)) == 1: return _scorer_of_context(real, screen, **how)
+    "The organisers' program, which does once what only the real cells decide; contexts are scored apart."
+    how = dict(season=season, threads=threads)
+    if len(set(screen.contexts)) == 1: return _official_scorer_of_context(real, screen, **how)
     scorers = {}
-    for context, part in _contexts_apart(real, key, 'real').items():
-        scorers[context] = _scorer_of_context(part, screen, **how)
+    for context, part in _contexts_apart(real, screen.context_key, 'real').items():
+        scorers[context] = _official_scorer_of_context(part, screen, **how)
     def score_part(part, context): return scorers[context](part)
-    def score(pred): return _by_context(score_part, pred, scorers, key)
-    score.by_context = scorers
+    def score(pred): return _by_context(score_part, pred, scorers, screen.context_key)
     return score
 
-def _scorer_of_context(
+def _official_scorer_of_context(
     real,       # measured cells and controls of one context
     screen,
     *,
     season,
     threads,
-    fast,       # by `QuickScorer` (2025)
 ):              # function of predicted cells
     how = dict(target_key=screen.target_key, control=screen.control, threads=threads)
     if season == '2026': return lambda pred: score_2026(pred, real, **how)[0]
-    return _WithChanging(QuickScorer(real, **how) if fast else _Scorer2025(real, **how))
+    return _Scorer2025(real, **how)
 
 class _Scorer2025:
     "`score_2025` of many predictions; cell-eval tests the real cells in the first call only."
     def __init__(self, real, **how): self.real, self.how, self.real_tests = real, how, None
     def __call__(self, pred):
         scores, self.real_tests = score_2025(pred, self.real, real_tests=self.real_tests, **self.how)
-        return scores
-    @property
-    def n_changing(self): return count_changing(self.real_tests)
-
-def _changing_genes(score):
-    "Target (in each context) -> how many genes of it really change; empty where the season does not count."
-    n_changing = {}
-    for context, scorer in getattr(score, 'by_context', {'': score}).items():
-        if not hasattr(scorer, 'n_changing'): continue
-        for target, n in scorer.n_changing.items():
-            n_changing[f'{target} in {context}' if context else target] = int(n)
-    return n_changing
+        return scores.assign(n_changing=count_changing(self.real_tests))
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #43f135b7
 def score_methods(
@@ -138,22 +121,51 @@ def score_methods(
     seed:int=0,             # which control cells become predicted cells, the same for every method
     threads:int=-1,
     ceiling:bool=False,     # add the row of `noise_ceiling`
-    fast:bool=False,        # by `QuickScorer` (2025): the same numbers
-) -> pd.DataFrame:          # columns method, perturbation and the season's scores; attrs for `caveats`
+    official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
+    check:bool=True,        # by blocks: have the organisers' program score a sample too
+    memory_gb:float=2.,     # by blocks: what measured and control cells may take
+    panel:Panel=None,       # by blocks: of these targets and this season, if there is one already
+) -> pd.DataFrame:          # columns method, perturbation, the season's scores, n_changing, scorer
     "Scores of several methods on the same targets. `VCCError` if they predict different targets."
-    kind = season_kind[pick(season, score_names, 'season')]
+    pick(season, score_names, 'season')
     targets = _common_targets(predictions)
-    how = dict(season=season, threads=threads, fast=fast)
-    score = _scorer(real_cells(screen, targets, kind=kind), screen, **how)
-    rows = []
+    making, how = dict(n_cells=n_cells, seed=seed), dict(season=season, threads=threads)
+    if official: rows, name = _by_official(predictions, screen, targets, making, how)
+    else:
+        panel = panel or Panel(screen, targets, memory_gb=memory_gb, **how)
+        rows, name = _by_blocks(predictions, panel, making, check)
+    if ceiling:
+        options = dict(season=season, threads=threads, official=official, memory_gb=memory_gb, panel=panel)
+        rows.append(noise_ceiling(screen, sorted(set(targets)), seed=seed, **options))
+    return pd.concat(rows, ignore_index=True).assign(scorer=name)
+
+def _by_official(
+    predictions,    # method -> Effects
+    screen,
+    targets,
+    making,         # options of `generate_cells`
+    how,            # season and threads
+):                  # -> (tables of each method, name of the scorer)
+    kind = season_kind[how['season']]
+    score = _official_scorer(real_cells(screen, targets, kind=kind), screen, **how)
+    rows = [_as_rows(score(generate_cells(effects, screen, kind=kind, **making)), method)
+        for method, effects in predictions.items()]
+    return rows, official_version(how['season'])
+
+def _by_blocks(
+    predictions,    # method -> Effects
+    panel,          # `Panel` of their targets
+    making,         # options of `cell_blocks`
+    check,          # compare a sample with the organisers' program?
+):                  # -> (tables of each method, name of the scorer)
+    scorers = panel.scorers()
+    rows, gap = [], None
     for method, effects in predictions.items():
-        cells = generate_cells(effects, screen, kind=kind, n_cells=n_cells, seed=seed)
-        rows.append(_as_rows(score(cells), method))
-    n_changing = _changing_genes(score)
-    if ceiling: rows.append(noise_ceiling(screen, sorted(set(targets)), seed=seed, **how))
-    table = pd.concat(rows, ignore_index=True)
-    table.attrs['n_changing'] = n_changing      # target -> genes that really change, for `caveats`
-    return table
+        blocks = cell_blocks(effects, panel.screen, kind=panel.kind, materials=panel.materials, **making)
+        sample = panel.sample(scorers) if check and not rows else None
+        rows.append(_as_rows(panel.score(blocks, scorers, sample), method))
+        if sample is not None: gap = sample.gap()
+    return rows, panel.name(gap)
 
 def _common_targets(predictions):
     "The targets of the first method, sorted; `VCCError` if another has others."
@@ -169,7 +181,7 @@ def _as_rows(scores, method):
     rows = scores.rename_axis('perturbation').reset_index().assign(method=method)
     return rows[['method', 'perturbation', *scores.columns]]
 
-no_scores = ['perturbation', CONTEXT, 'n_changing']     # columns beside the scores
+no_scores = ['perturbation', CONTEXT, 'n_changing', 'scorer']   # columns beside the scores
 
 def score_table(scores:pd.DataFrame) -> pd.DataFrame:
     "Mean of each score over perturbations: one row a method, in the order given."
@@ -185,33 +197,28 @@ def noise_ceiling(
     repeats:int=1,          # deals, whose scores are averaged
     seed:int=0,             # which cells go where
     threads:int=-1,
-    fast:bool=False,        # by `QuickScorer` (2025)
-) -> pd.DataFrame:          # columns method, perturbation and scores
+    official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
+    memory_gb:float=2.,     # by blocks: what measured and control cells may take
+    panel:Panel=None,       # of these targets and this season, if there is one already
+) -> pd.DataFrame:          # columns method, perturbation, scores and scorer
     """Scores of one half of each target's cells as the prediction of the other half. `VCCError` for a
     target with fewer than 4 cells."""
     for target in targets: pick(target, screen.targets, 'target')
-    whole = real_cells(screen, targets, kind=season_kind[pick(season, score_names, 'season')])
+    how = dict(season=pick(season, score_names, 'season'), threads=threads)
+    panel = panel or Panel(screen, targets, memory_gb=memory_gb, **how)
     rng = np_rng(seed, 'noise ceiling')
     scores = []
     for _ in range(repeats):
-        first, second = _halves(whole, screen, rng)
-        score = _scorer(second, screen, season=season, threads=threads, fast=fast)
-        scores.append(score(first))
+        first, second = deal_halves(panel.measured, rng)
+        if official:
+            score = _official_scorer(panel.cells_of(second), screen, **how)
+            scores.append(score(panel.cells_of(first)))
+        else: scores.append(panel.score(panel.blocks(first), panel.scorers(second)))
     mean = scores[0].copy()
     names = list(score_names[season])
     mean[names] = sum(table[names] for table in scores)/repeats
-    return _as_rows(mean, 'noise ceiling (half the cells)')
-
-def _halves(whole, screen, rng):
-    "Each target's cells (in each context) dealt into two halves, with all controls in both."
-    in_first = np.zeros(whole.n_obs, bool)
-    groups = whole.obs.groupby(list(whole.obs), observed=True).indices
-    for name, cells in groups.items():
-        if len(cells) < 4:
-            raise VCCError(f'target {name[0]!r} has {len(cells)} cells; halves need at least 4')
-        in_first[rng.permutation(cells)[:len(cells)//2]] = True
-    is_control = (whole.obs[screen.target_key] == screen.control).to_numpy()
-    return whole[in_first | is_control].copy(), whole[~in_first | is_control].copy()
+    name = official_version(season) if official else panel.name()
+    return _as_rows(mean, 'noise ceiling (half the cells)').assign(scorer=name)
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #0e3b4a6a
 def bootstrap_intervals(
@@ -368,7 +375,7 @@ def calibrate(
         factor, dispersion = setting
         scaled = predicted.copy()
         scaled.X = np.asarray(predicted.X)*factor
-        return score(scaled, dispersion).mean()
+        return score(scaled, dispersion).mean(numeric_only=True)
 
     settings = [(factor, dispersion) for factor in factors for dispersion in dispersions]
     lower = [name for name, direction in directions.items() if direction < 0]
@@ -388,8 +395,9 @@ def _trial_scorer(
     if screen is None:
         measured = measured[measured.obs[TARGET].astype(str).isin(targets).to_numpy()]
         return lambda effects, dispersion: score_effects(effects, measured)
-    quick = QuickScorer(real_cells(screen, targets), target_key=screen.target_key,
-        control=screen.control, threads=threads)
+    panel = Panel(screen, targets, threads=threads)
+    scorers = panel.scorers()
     def score(effects, dispersion):
-        return quick(generate_cells(effects, screen, seed=seed, dispersion=dispersion))
+        how = dict(seed=seed, dispersion=dispersion, materials=panel.materials)
+        return panel.score(cell_blocks(effects, screen, **how), scorers)
     return score

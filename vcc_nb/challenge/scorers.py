@@ -6,7 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/scorers.html.md"""
 
 # %% auto #0
 __all__ = ['all_scores', 'score_names', 'directions', 'season_scorer', 'season_kind', 'Score', 'official_names', 'scorer_package',
-           'quiet_scorer', 'same_threads', 'usable_threads', 'real_cells', 'require_numbers']
+           'quiet_scorer', 'same_threads', 'official_version', 'usable_threads', 'require_kind', 'real_cells',
+           'require_numbers']
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #9f578e67
 import contextlib, importlib, io, logging, warnings
@@ -88,6 +89,13 @@ def same_threads():
         for library, n_threads in libraries: library.set_num_threads(n_threads)
         numba.set_num_threads(of_numba)
 
+def official_version(season):
+    "The organisers' program of a season, and its version."
+    from importlib.metadata import version
+    name = season_scorer[season].replace('_', '-')
+    scorer_package(season_scorer[season])
+    return f'{name} {version(name)}'
+
 def usable_threads(
     threads:int,    # asked for; 0 or less: all
 ) -> int:
@@ -97,6 +105,15 @@ def usable_threads(
     return numba_threads(int(threads))
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #a4cb3446
+def require_kind(
+    screen:Screen,
+    kind:str,               # 'lognorm' or 'counts'
+):
+    "`VCCError` where counts are wanted of a screen that holds none."
+    if kind == 'counts' and screen.values != 'counts':
+        raise VCCError('the screen holds log-normalised values and the 2026 scores read counts; open it '
+            'with the layer of counts')
+
 def real_cells(
     screen:Screen,
     targets,                # perturbations wanted
@@ -104,9 +121,7 @@ def real_cells(
     kind:str='lognorm',     # 'lognorm', or 'counts' as stored
 ) -> ad.AnnData:            # their cells and all controls
     "Measured cells of `targets` and the control cells, ready to be scored against."
-    if kind == 'counts' and screen.values != 'counts':
-        raise VCCError('the screen holds log-normalised values and the 2026 scores read counts; open it '
-            'with the layer of counts')
+    require_kind(screen, kind)
     rows = screen.is_control | np.isin(screen.labels, list(targets))
     obs = pd.DataFrame(index=screen.adata.obs_names[rows])
     obs[screen.target_key] = pd.Categorical(screen.labels[rows])

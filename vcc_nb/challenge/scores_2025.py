@@ -12,6 +12,7 @@ import tempfile
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from ..core import TARGET, CONTROL, VCCError
 from ..effects.amplitude import pds
+from .blocks_2025 import BlockScorer2025, control_statistics
 from .pair import matching_sides, open_side
 from .scorers import (quiet_scorer, require_numbers, same_threads, scorer_package,
     score_names, usable_threads)
@@ -47,37 +48,6 @@ def count_changing(
     is_changed = table.fdr < np.float32(.05)
     return is_changed.groupby(table.target.astype(str)).sum().rename_axis('perturbation').sort_index()
 
-# %% ../../nbs/6_challenge/61_scores_2025.ipynb #7e786bc1
-def _rank_tests(
-    side,       # `Side` of one context, log-normalised
-    threads,    # 0 or less: all processors
-):              # (targets, genes)
-    "p-values of the Wilcoxon test of each target's cells against the controls, by illico."
-    obs = pd.DataFrame(dict(target=pd.Categorical(side.labels)), index=side.adata.obs_names)
-    cells = ad.AnnData(side.adata.X, obs=obs, var=pd.DataFrame(index=side.genes))
-    rank_test = scorer_package('illico').asymptotic_wilcoxon
-    from loguru import logger       # illico's way to say what it does
-    logger.disable('illico')
-    with quiet_scorer(), same_threads():
-        tests = rank_test(cells, is_log1p=True, group_keys='target', reference=side.control,
-            n_threads=usable_threads(threads))
-    labels = tests.index.get_level_values(0)[::len(side.genes)]
-    p_values = pd.DataFrame(tests.p_value.to_numpy().reshape(len(labels), -1), index=labels)
-    return p_values.loc[side.targets].to_numpy().clip(0, 1)
-
-def _fold_changes(groups):      # list of matrices, cells x genes: controls first, then each target
-    "(targets, genes) size of the log2 fold change of geometric means, float32 as cell-eval has it."
-    log_means = np.stack([np.asarray(cells.mean(0)).ravel() for cells in groups])
-    geometric = np.expm1(log_means).astype(np.float64)
-    with np.errstate(divide='ignore', invalid='ignore'): fold = np.log2(geometric[1:]/geometric[0])
-    return np.abs(np.nan_to_num(fold, nan=0., posinf=np.inf, neginf=-np.inf)).astype(np.float32)
-
-def _largest_first(fold):
-    "Order of fold changes as cell-eval has it: by polars' rank of a struct, which decides how ties stand."
-    import polars as pl
-    rank = pl.DataFrame(dict(fold=fold)).select(pl.struct('fold').rank('ordinal', descending=True))
-    return np.argsort(rank.to_series().to_numpy())
-
 # %% ../../nbs/6_challenge/61_scores_2025.ipynb #7221e571
 class QuickScorer:
     "Scores of 2025 for many predictions of the same real cells, tested once; the numbers are cell-eval's."
@@ -88,47 +58,35 @@ class QuickScorer:
         control:str=CONTROL,    # label of the control cells
         threads:int=1,          # for the Wilcoxon tests; -1: all processors
     ):
-        self.threads = usable_threads(threads)
         self.keys = dict(target_key=target_key, control=control)
         self.real = open_side(real, 'real', **self.keys)
-        self.change, self.mean, self.called = _summary(self.real, self.threads)
+        self.scorer = BlockScorer2025(_groups(self.real), _controls(self.real), self.real.genes,
+            threads=usable_threads(threads))
 
     def __call__(self,
         pred,                   # predicted cells and the same controls: AnnData or path of an .h5ad
     ) -> pd.DataFrame:
         "DES, PDS and MAE of each perturbation, as `score_2025` has them."
         pred, real = matching_sides(pred, self.real, **self.keys)
-        change, mean, called = _summary(pred, self.threads)
-        des = [_overlap(true, predicted) for true, predicted in zip(self.called, called)]
-        # the own gene as cell-eval finds it: by the label, so that of 'A+B' none is left out
-        own_gene = np.where(np.isin(real.targets, real.genes), real.targets, '')
-        told_apart = pds(change, self.change, own_gene, real.genes, ties='argsort')
-        mae = np.abs(mean - self.mean).mean(1, dtype=np.float64)
-        targets = pd.Index(real.targets, name='perturbation')
-        return pd.DataFrame(dict(DES=des, PDS=told_apart, MAE=mae), index=targets)
+        own_controls = None if _same_controls(pred, real) else _controls(pred)
+        return self.scorer(_groups(pred), own_controls)
 
     @property
     def n_changing(self) -> pd.Series:      # by target
         "How many genes really change, as DES counts them."
-        return pd.Series(map(len, self.called), pd.Index(self.real.targets, name='perturbation'))
+        return self.scorer.n_changing
 
-def _summary(side, threads):
-    "Of each target: change of the mean, mean, and the genes called changed, largest fold change first."
-    from scipy.stats import false_discovery_control
-    X = side.adata.X
-    groups = [X[side.labels == label] for label in (side.control, *side.targets)]
-    means = [np.asarray(cells.sum(0, dtype=np.float64)).ravel()/cells.shape[0] for cells in groups]
-    mean = np.stack(means).astype(np.float32)
-    fold = _fold_changes(groups)
-    fdr = false_discovery_control(_rank_tests(side, threads), axis=1).astype(np.float32)
-    changed = fdr < np.float32(.05)
-    called = [np.flatnonzero(row)[_largest_first(sizes[row])] for row, sizes in zip(changed, fold)]
-    return mean[1:] - mean[0], mean[1:], called
+def _groups(side): return ((target, side.adata.X[side.labels == target]) for target in side.targets)
 
-def _overlap(real, predicted):      # genes called changed, largest fold change first
-    "DES: share of the k real genes that are among the first k predicted ones."
-    if not len(real): return 0.
-    return len(np.intersect1d(real, predicted[:len(real)]))/len(real)
+def _controls(side):
+    "Statistics of the control cells of a `Side`."
+    return control_statistics([side.adata.X[side.is_control]], side.is_control.sum())
+
+def _same_controls(pred, real):
+    "Are the control cells the same numbers, in the same order and form?"
+    a, b = (side.adata.X[side.is_control] for side in (pred, real))
+    if a.shape != b.shape or sp.issparse(a) != sp.issparse(b) or a.dtype != b.dtype: return False
+    return (a != b).nnz == 0 if sp.issparse(a) else np.array_equal(a, b)
 
 def quick_scores(pred, real, **options) -> pd.DataFrame:
     "`score_2025(pred, real)` by `QuickScorer`, whose options it takes."

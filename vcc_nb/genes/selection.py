@@ -274,11 +274,10 @@ def coverage(
     in_all = {'selected': share.loc[selection.genes].sum(),
         'as many highly variable': share.loc[most_variable].sum(),
         'as many random (expected)': dict.fromkeys(share, n/n_genes)}
-    for column in share:
-        if not share[column].sum() > 0:
-            in_all['as many random (expected)'][column] = np.nan       # nothing changes, so no share of it is expected
     in_all = pd.DataFrame({name: {'genes': n, **values} for name, values in in_all.items()}).T
-    return pd.concat([held, in_all]).astype({'genes': int}).rename_axis('chosen as')
+    table = pd.concat([held, in_all])
+    table[share.columns[~(share.sum() > 0)]] = np.nan       # nothing changes: there is no share of it
+    return table.astype({'genes': int}).rename_axis('chosen as')
 
 # %% ../../nbs/2_genes/23_selection.ipynb #12227ff1
 def _matrices(screen):

@@ -11,6 +11,7 @@ __all__ = ['PART', 'transposed', 'readers', 'sparse_attention_triton']
 import math
 from importlib.util import find_spec
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 from ..core import VCCError
 from .attention import check_graph, check_inputs
@@ -227,7 +228,7 @@ def _launch(
 ):
     "Run a kernel on a GPU; nothing for shapes alone. Raises `VCCError` without triton."
     B, H, G, D = q_BHGD.shape
-    if q_BHGD.is_meta or not q_BHGD.numel(): return
+    if q_BHGD.is_meta or isinstance(q_BHGD, FakeTensor) or not q_BHGD.numel(): return
     if triton is None:
         raise VCCError('sparse attention on a GPU needs triton, which is not installed here; '
             'pip install triton')

@@ -254,6 +254,8 @@ def _train_options(parser):
         add_setting(parser, name)
     add('--whole-change', dest='residual', action='store_const', const=False,
         help='the same as --no-residual')
+    add('--official', dest='fast_scores', action='store_const', const=False,
+        help='the same as --no-fast-scores: scores by the official program itself, which holds all cells')
 
 
 def _train(

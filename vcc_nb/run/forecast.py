@@ -22,6 +22,7 @@ from ..effects.network import NetworkEffects, recovered
 from ..effects.amplitude import Calibrated
 from ..effects.own_transcript import OwnTranscript
 from ..challenge.compare import noise_ceiling, score_methods
+from ..challenge.panel import Panel
 from .settings import TrainingConfig
 from .task import Task
 from .train import ClosedForms, Trained, effects_to_learn_from, prior_features
@@ -154,10 +155,11 @@ class Scores:
 
 def score_held_out(config:TrainingConfig, task:Task, forecast:Forecast) -> Scores:
     "Official scores of all methods, and the noise ceiling where half of the cells can be scored."
-    options = dict(season=config.score.season, seed=config.seed, fast=config.score.fast_scores)
+    options = dict(season=config.score.season, seed=config.seed, official=not config.score.fast_scores)
+    if config.score.fast_scores:
+        options['panel'] = Panel(task.screen, list(task.split.test), season=config.score.season)
     table = score_methods(forecast.by_method, task.screen, **options)
-    try:
-        ceiling = noise_ceiling(task.screen, sorted(task.split.test), **options)
+    try: ceiling = noise_ceiling(task.screen, sorted(task.split.test), **options)
     except VCCError as why:
         return Scores(table, str(why))
     return Scores(pd.concat([table, ceiling], ignore_index=True))

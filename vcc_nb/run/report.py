@@ -7,8 +7,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/report.html.md"""
 # %% auto #0
 __all__ = ['baselines', 'plain_baselines', 'markdown_table', 'verdict', 'verdicts', 'scores_with_intervals', 'base_of',
            'rule_section', 'method_section', 'ablation_table', 'ablation_section', 'score_section', 'data_section',
-           'gene_section', 'network_section', 'training_section', 'cost_section', 'memory_section', 'sections',
-           'write_report', 'compare']
+           'audit_section', 'gene_section', 'network_section', 'training_section', 'cost_section', 'memory_section',
+           'sections', 'write_report', 'compare']
 
 # %% ../../nbs/7_run/78_report.ipynb #8109762e
 import json
@@ -18,6 +18,7 @@ from ..core import VCCError, atomic_path
 from vcc_nb.challenge.compare import (bootstrap_intervals, caveats, combined_score, ranked_scores,
     score_table)
 from ..challenge.scorers import directions
+from .audit import check_screen
 from .plots import plot_losses, plot_scores, plot_effects, better
 
 # %% ../../nbs/7_run/78_report.ipynb #20ebedcc
@@ -119,8 +120,9 @@ def _how_scored(run):
     ways = [f'{score}: {better[score]}' for score in table if score in better]
     scorers = {'2025': 'cell-eval, profile vcc', '2026': 'cell-eval2, preset vcc2026'}
     scorer = scorers[run.config.season]
-    if run.config.fast_scores:
-        scorer += ', by the fast path that gives its numbers'
+    how = str(run.scores.table['scorer'].iloc[0]) if 'scorer' in run.scores.table else ''
+    if how.startswith('by blocks'):
+        scorer += f', {how}'
     combined, changing = '', ''
     if 'n_changing' in run.scores.table:
         changing = ', with the genes that change significantly in the measured cells (`n_changing`)'
@@ -250,6 +252,11 @@ def data_section(run):
            f'and its share in the blend, and then all other methods were fitted on training and '
            f'validation perturbations together.\n\n' + '\n'.join(lines))
 
+# %% ../../nbs/7_run/78_report.ipynb #53e8713f
+def audit_section(run) -> str:
+    "What can be seen in the screen itself, and what to do about it."
+    return f'## The screen itself\n\n```\n{check_screen(run.task.screen)!r}\n```'
+
 # %% ../../nbs/7_run/78_report.ipynb #3eddef37
 def gene_section(run) -> str:
     "How the genes were chosen, and what is lost with the others."
@@ -346,6 +353,7 @@ def sections(run):
     yield f'# {run.config.strategy.capitalize()} training on {n_selected} of {n_genes:,} genes'
     yield from score_section(run)
     yield from data_section(run)
+    yield audit_section(run)
     yield gene_section(run)
     yield from network_section(run)
     yield training_section(run)

@@ -385,7 +385,7 @@ TrainSettings.choices = choices_of(TrainSettings)
 class ScoreSettings:
     "Whose scores."
     season:str = one_of('2025', '2026')     # whose scores; 2026 needs counts
-    fast_scores:bool = False        # 2025: the same numbers by the fast path
+    fast_scores:bool = True         # by blocks of cells; False: by the official program, all in memory
     amplitude_for:str|None = one_of(None, 'MAE', 'PDS', 'both')     # predict at its best amplitude, too
 
     def __post_init__(self):
