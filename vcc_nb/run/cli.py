@@ -18,7 +18,7 @@ from .settings import Rule, checked, create_training_config, demo, setting_field
 short_names = dict(target_genes='genes', attention_type='attention', n_heads='heads',
                    n_layers='layers')
 metavars = dict(data='FILE', split='FILE', elsewhere='FILE', gene_table='FILE', output_dir='DIR',
-                target_key='COLUMN', context_key='COLUMN', control='LABEL,...', plan='JSON',
+                target_key='COLUMN', context_key='COLUMN', batch_key='COLUMN', control='LABEL,...', plan='JSON',
                 memory_gb='GIB')
 
 def flag_of(name:str) -> str:
@@ -324,12 +324,22 @@ def _dry_run(pipeline):
     dry = dry_run(pipeline.config, path=pipeline.run_dir, begins=pipeline.begins)
     estimate = dry.plan.estimate
     print(f'{dry}\n\nA batch of {estimate.step.batch_size} pseudobulks, before the genes are chosen:\n'
-          f'{_parts(estimate)}')
+          f'{_parts(estimate)}\n\n{_whole_job(dry.fitted)}')
     try:
         dry.require_room()
     except VCCError as refused:
-        words = {name: flag_of(name) for name in setting_fields()}
-        _tell(in_shell_words(str(refused), words), 1)
+        _tell(in_shell_words(str(refused), _flags()), 1)
+
+
+def _flags() -> dict:
+    "Flat name -> option of every setting."
+    return {name: flag_of(name) for name in setting_fields()}
+
+
+def _whole_job(fitted) -> str:
+    "The steps of a job, and what is changed so that it fits."
+    changes = [in_shell_words(sentence, _flags()) for sentence in fitted.sentences]
+    return '\n'.join(['The whole job:', str(fitted.plan), *changes])
 
 # %% ../../nbs/7_run/82_cli.ipynb #97114176
 def _select_options(parser):
@@ -421,9 +431,9 @@ _commands['check'] = _Command(
 # %% ../../nbs/7_run/82_cli.ipynb #0492fbc1
 def _estimate_options(parser):
     "Sizes of the step, and a budget."
-    for name in ('target_genes', 'embed_dim', 'n_heads', 'n_layers', 'n_features', 'attention_type',
-                 'batch_size', 'recompute', 'precision', 'memory_gb'):
-        add_setting(parser, name)
+    for name in setting_fields():
+        if name not in ('device', 'output_dir'):
+            add_setting(parser, name)
     add = parser.add_argument
     add('--features', dest='n_features', type=_number_or_text, metavar='N', help='the same as --n-features')
     add('--data-gb', type=within_range(float, 0, 1_000_000), default=0., metavar='GIB',
@@ -437,10 +447,13 @@ def _estimate(
     memory_gb=None,     # budget, GiB
     **settings,
 ):
-    "Print the memory of a training step by part and, with a budget, the largest batch in it."
+    "Print what the whole job takes where a screen is named; else the memory of a training step by part."
+    if 'data' in settings:
+        return _estimate_job(settings | dict(device=device, memory_gb=memory_gb))
+    settings.setdefault('strategy', 'standard')
     from vcc_nb.run.resources import largest_step
     from vcc_nb.training.memory import estimate, fit_batch
-    step = largest_step(create_training_config('standard', **settings))
+    step = largest_step(create_training_config(**settings))
     asked = dict(device=device, precision=settings.get('precision', 'float32'))
     step = type(step)(**vars(step) | asked)
     needed = estimate(step, data_gb=data_gb)
@@ -459,9 +472,22 @@ def _estimate(
               f'the budget is {memory_gb:g}; use --batch-size {fitting}', 1)
 
 
+def _estimate_job(settings):
+    "Print the steps of the whole job; status 1 if memory_gb does not hold it."
+    from vcc_nb.run.job_plan import describe_job, fit_job, require_job_fits
+    job = describe_job(create_training_config(**settings))
+    fitted = fit_job(job)
+    print(_whole_job(fitted))
+    try:
+        require_job_fits(job, fitted)
+    except VCCError as refused:
+        _tell(in_shell_words(str(refused), _flags()), 1)
+
+
 _commands['estimate'] = _Command(
-    _estimate, _estimate_options, 'the memory of a training step, before anything is allocated',
-    examples=('vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4',),
+    _estimate, _estimate_options, 'memory and time of a whole job (with --data), or the memory of a training step',
+    examples=('vcc_nb estimate --data my_screen.h5ad --genes 5000 --epochs 30 --memory-gb 4',
+              'vcc_nb estimate --genes 5000 --embed-dim 256 --layers 4 --batch-size 8 --memory-gb 4'),
     status='0; 1 if it does not fit into --memory-gb; 2 for a wrong argument')
 
 # %% ../../nbs/7_run/82_cli.ipynb #0e223337

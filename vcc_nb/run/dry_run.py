@@ -17,7 +17,8 @@ from .task import Task, open_task
 from .train import phases_of
 from .foresight import require_trainable
 from .folder import new_run_dir
-from .resources import Plan, plan_unread, require_on_machine, require_within_budget
+from .resources import Plan, plan_unread
+from .job_plan import Fitted, Job, describe_job, fit_job, require_job_fits, require_on_machine
 from .pipeline import require_runnable
 
 # %% ../../nbs/7_run/77_dry_run.ipynb #03175a55
@@ -59,12 +60,14 @@ class DryRun:
     config:TrainingConfig
     path:Path               # the folder it would make
     task:Task
-    plan:Plan               # memory at most, before genes are chosen
+    plan:Plan               # memory of training at most, before genes are chosen
+    job:Job                 # all steps, before genes are chosen
+    fitted:Fitted           # with what is changed for memory_gb
 
     def require_room(self):
         "`VCCError`, with what would fit, if memory_gb or this machine does not hold it."
-        require_within_budget(self.plan, self.config.training.memory_gb)
-        require_on_machine(self.plan)
+        require_job_fits(self.job, self.fitted)
+        require_on_machine(self.job, self.fitted)
 
     def __str__(self):
         split, n_genes = self.task.split, len(self.task.screen.genes)
@@ -94,4 +97,5 @@ def dry_run(
     on_disk = config.data.data not in (None, 'papalexi', 'vcc_h1_sample')
     task = open_task(config.but(backed=True) if on_disk else config, adata)
     require_trainable(config, task)
-    return DryRun(config, path, task, plan)
+    job = describe_job(config, task)
+    return DryRun(config, path, task, plan, job, fit_job(job))

@@ -24,7 +24,7 @@ from ..genes.selection import GeneSelection
 from ..training.checkpoints import latest_checkpoint, load_checkpoint
 from ..training.checkpoints import prune_checkpoints, run_checkpoints, save_checkpoint
 from ..training.loop import History
-from .resources import plan_resources
+from .job_plan import plan_resources
 from .settings import TrainingConfig, create_training_config
 from .task import Chosen, Task, choose_genes, open_cells, open_task, require_usable
 from .train import Trained, closed_forms, network_read, train_network
@@ -96,7 +96,7 @@ def found_from(
     return config.but(**moved) if moved else config
 
 # %% ../../nbs/7_run/75_folder.ipynb #7e41b2f0
-free_settings = ('output_dir', 'device', 'memory_gb', 'backed', *_file_settings)
+free_settings = ('output_dir', 'device', 'memory_gb', 'backed', 'source', 'scores_gb', *_file_settings)
 
 def _plain(value):
     "As JSON gives it back."

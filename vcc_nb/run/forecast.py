@@ -157,7 +157,8 @@ def score_held_out(config:TrainingConfig, task:Task, forecast:Forecast) -> Score
     "Official scores of all methods, and the noise ceiling where half of the cells can be scored."
     options = dict(season=config.score.season, seed=config.seed, official=not config.score.fast_scores)
     if config.score.fast_scores:
-        options['panel'] = Panel(task.screen, list(task.split.test), season=config.score.season)
+        options['panel'] = Panel(task.screen, list(task.split.test), season=config.score.season,
+                                 memory_gb=config.score.scores_gb)
     table = score_methods(forecast.by_method, task.screen, **options)
     try: ceiling = noise_ceiling(task.screen, sorted(task.split.test), **options)
     except VCCError as why:

@@ -9,7 +9,7 @@ __all__ = ['Run', 'require_one_screen', 'require_runnable', 'run_pipeline', 'res
            'as_run']
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #f1d5e1d3
-import os, time
+import os, sys, time
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,7 +23,9 @@ from .settings import TrainingConfig
 from .task import Chosen, Task, choose_genes, open_task
 from .train import ClosedForms, Trained, closed_forms, prior_features, train_network
 from .forecast import Forecast, Scores, fit_methods, predict_held_out, score_held_out
-from .resources import Plan, plan_resources, plan_unread
+from ..training.memory import release_freed_memory
+from .resources import Plan, plan_unread
+from .job_plan import Fitted, TimeLeft, fitted_job, plan_resources
 from .folder import RunFolder, new_run_dir
 from .report import write_report
 
@@ -93,10 +95,16 @@ def _walk(
 ) -> Run:
     "All steps in a row, each made or given back by the folder."
     config = folder.config
+    if folder.may_make and config.training.memory_gb:
+        release_freed_memory()                  # a budget is kept at the price of time
     task = folder.step(open_task, config, adata)
     chosen = folder.step(choose_genes, config, task)
     if folder.may_make:
-        folder.step(plan_resources, config, task, chosen)
+        plan = folder.step(plan_resources, config, task, chosen, kept=folder.costs.get('fitted'))
+        config = plan.fitted.config             # keeps to memory_gb; the folder has what was asked for
+        if progress and folder.first:
+            print(plan, file=sys.stderr)
+            on_epoch = [*on_epoch, TimeLeft(plan.fitted.plan).tell]
     closed = closed_forms(config, task)
     trained = folder.step(train_network, config, task, chosen, closed, on_epoch=on_epoch,
                           progress=progress, checkpoints=folder.checkpoints(task))
@@ -226,6 +234,10 @@ class ScaledTrainingPipeline:
     def estimate(self) -> Plan:
         "What training will take at most, before the screen is opened."
         return plan_unread(self.config, self.adata)
+
+    def plan(self) -> Fitted:
+        "What the whole job will take, and what is changed for memory_gb. `VCCError` if nothing makes it fit."
+        return fitted_job(self.config, adata=self.adata)
 
     def predict_effects(self, targets, *, method:str='blend') -> ad.AnnData:
         "See `Run.predict_effects`."

@@ -321,11 +321,32 @@ def cost_section(run) -> str:
     costs, speed = run.costs, run.trained.history.speed_metrics
     spent = {step: seconds for step, seconds in costs['seconds'].items() if step != 'report'}
     seconds = pd.DataFrame({'seconds': spent}).rename_axis('step')
+    if 'plan' in costs:
+        planned = _planned_by_step(costs['plan'], 'seconds', sum)
+        seconds['seconds planned'] = [planned.get(step, '') for step in seconds.index]
     return (f'## Machine and cost\n\n'
             f'{costs["machine"]}; device {speed["device"]}; vcc_nb {costs["version"]}\n\n'
             f'{markdown_table(seconds, 1)}\n\n'
             f'- {speed["parameters"]:,} parameters; {speed["pseudobulks"]:,} pseudobulks '
             f'in {speed["seconds"]:.1f} s, {speed["pseudobulks_per_second"]:.1f} a second')
+
+
+def _planned_by_step(plan:dict, column:str, joined) -> dict:
+    "Step as in costs.json -> what the plan says; the phases of training `joined`."
+    values = {}
+    for name, step in plan['steps'].items():
+        values.setdefault(name.split(',')[0], []).append(step[column])
+    return {name: joined(numbers) for name, numbers in values.items()}
+
+
+def _changes_for_memory(costs:dict) -> str:
+    "What the plan says of memory, and what was changed for a budget."
+    if 'plan' not in costs:
+        return ''
+    held = _planned_by_step(costs['plan'], 'GiB held', max)
+    table = pd.DataFrame({'GiB planned': held}).rename_axis('step')
+    changes = ''.join(f'- {sentence}\n' for sentence in costs.get('fitted_because', []))
+    return f'\n\nThe whole job, as it was planned before training, mapped files apart:\n\n{markdown_table(table)}\n\n{changes}'
 
 
 def memory_section(run) -> str:
@@ -344,7 +365,7 @@ def memory_section(run) -> str:
             "(opening the screen, choosing genes, an earlier run), that is what is measured. "
             "Predicted is a process that gives freed memory back at once, as a run with memory_gb does; "
             "without, glibc may keep some.\n\n" +
-            markdown_table(parts))
+            markdown_table(parts) + _changes_for_memory(costs))
 
 # %% ../../nbs/7_run/78_report.ipynb #ceaaaaa6
 def sections(run):

@@ -127,7 +127,8 @@ def open_cells(config:TrainingConfig, adata=None) -> tuple:
     data = config.data
     screen = open_data(adata if data.data is None else data.data,
                        target_key=data.target_key, control=data.control,
-                       context_key=data.context_key, layer=data.layer, backed=data.backed)
+                       context_key=data.context_key, layer=data.layer, batch_key=data.batch_key,
+                       backed=data.backed)
     elsewhere = effects_elsewhere(data, screen)
     screen.require_even_contexts()
     return cells_asked_for(screen, data, config.seed), elsewhere

@@ -172,8 +172,10 @@ def cells_in_memory_gb(task:Task, chosen:Chosen) -> float:
 
 
 def where_cells_wait(config:TrainingConfig, task:Task, chosen:Chosen) -> str:
-    """'disk' for a screen that is on disk itself, or whose cells would take more than half of memory_gb; else
-    'memory'."""
+    """As the settings say (source); else 'disk' for a screen that is on disk itself, or whose cells would take
+    more than half of memory_gb, and 'memory' for others."""
+    if config.training.source:
+        return config.training.source
     if task.screen.adata.isbacked:
         return 'disk'
     budget = config.training.memory_gb
@@ -199,7 +201,6 @@ def train_network(
     checkpoints=None,       # with `latest()`, `save(model, state)`, `keep(model, state)`; None: keep none
     on_epoch=(),            # functions (record, model) called after each epoch; True stops training
     progress:bool=True,     # show a progress bar
-    cells_on:str=None,      # where cells wait: 'memory', 'disk', None: see `where_cells_wait`
     cells_in=None,          # folder for those on disk, kept for a resumed run; None: temporary
 ) -> Trained:
     """Train in one phase or several, from the start or from the latest checkpoint.
@@ -220,7 +221,7 @@ def train_network(
     features = prior_features(task.screen.targets, task.screen.genes, config.genes)
     base = base_effects(config, task, closed) if config.training.residual else None
     options = _training_options(config, task)
-    options['batch_options']['source'] = cells_on or where_cells_wait(config, task, chosen)
+    options['batch_options']['source'] = where_cells_wait(config, task, chosen)
     if options['batch_options']['source'] == 'disk':
         options['batch_options']['cache'] = cells_in
     model, history = train_in_phases(
