@@ -102,9 +102,11 @@ def checked_groups(
     genes,          # names of the columns
     name:str,       # 'pred' or 'real', for the message
     values:str,     # 'log-normalised' or 'counts'
+    *,
+    are_logs:bool=False,    # it is known already that they are, though none of them has a fraction
 ):                  # -> the same iterator
     "The groups as they come. `VCCError` for a target that comes twice, and values that no scorer takes."
-    met, any_fraction = set(), values == 'counts'
+    met, any_fraction = set(), are_logs or values == 'counts'
     for target, cells in groups:
         if target in met:
             raise VCCError(f'{name}: target {target!r} comes twice; give all its cells at once')
@@ -139,10 +141,12 @@ class BlockScorer2025:
     def __call__(self,
         groups,                             # iterator of (target, predicted cells)
         controls:ControlStatistics=None,    # of the prediction's control cells; default: the measured ones
+        *,
+        are_logs:bool=False,                # see `checked_groups`
     ) -> pd.DataFrame:                      # a row a target, sorted
         "DES, PDS and MAE of each target. `VCCError` for other targets, or values that are no cells."
         own = self.controls if controls is None else controls
-        predicted = self._summaries(groups, own, 'pred')
+        predicted = self._summaries(groups, own, 'pred', are_logs)
         require_same_targets(sorted(predicted), self.targets)
         mean = np.stack([predicted[target].mean for target in self.targets])
         des = [_overlap(called, predicted[target].called)
@@ -164,10 +168,11 @@ class BlockScorer2025:
         "The targets of which most genes really change."
         return sorted(self.n_changing.nlargest(n, keep='first').index)
 
-    def _summaries(self, groups, controls, name):
+    def _summaries(self, groups, controls, name, are_logs=False):
         "Target -> summary."
         summaries = {}
-        for target, cells in checked_groups(groups, self.genes, name, 'log-normalised'):
+        checked = checked_groups(groups, self.genes, name, 'log-normalised', are_logs=are_logs)
+        for target, cells in checked:
             summaries[target] = summarise(cells, controls, threads=self.threads)
         return summaries
 

@@ -69,7 +69,7 @@ class QuickScorer:
         "DES, PDS and MAE of each perturbation, as `score_2025` has them."
         pred, real = matching_sides(pred, self.real, **self.keys)
         own_controls = None if _same_controls(pred, real) else _controls(pred)
-        return self.scorer(_groups(pred), own_controls)
+        return self.scorer(_groups(pred), own_controls, are_logs=True)      # of the whole file, controls and all
 
     @property
     def n_changing(self) -> pd.Series:      # by target

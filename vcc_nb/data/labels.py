@@ -236,10 +236,12 @@ def label_table(
     labels,             # different labels, without spaces around them
     key:str,            # the column they are from
     vocabulary:Vocabulary,
-    control=None,       # control labels, if the user named them
+    control=None,       # control labels, if the user named them; False: there are none
 ):                      # -> name of the controls, DataFrame: a row a label, with `name` and `kind`
     "What each label is read as. `VCCError` where labels say what cannot be understood."
-    name_of_controls, controls = find_controls(labels, key, control, vocabulary)
+    name_of_controls, controls = CONTROL, []
+    if control is not False:
+        name_of_controls, controls = find_controls(labels, key, control, vocabulary)
     read, unread, not_named = {}, [], (None, 'a control that control= does not name')
     for label in labels:
         if label in controls: read[label] = name_of_controls, 'control'

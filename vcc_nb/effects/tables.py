@@ -151,7 +151,7 @@ def _read_perturbations(
     def is_control(label): return label in control_names or read_label(label, vocabulary).kind == 'control'
     different = list(dict.fromkeys(labels))
     controls = [label for label in different if label not in vocabulary.genes and is_control(label)]
-    try: read = label_table(different, TARGET, vocabulary, controls)[1]
+    try: read = label_table(different, TARGET, vocabulary, controls or False)[1]
     except VCCError as e:
         problem = str(e).partition('; ')[0].replace(f'obs[{TARGET!r}]', 'the table of effects')
         raise VCCError(f'{problem}; name each perturbation by its genes: STAT1, IRF1+STAT1') from None
