@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
-from numba import njit
 from ..core import VCCError, near, pick
 from ..kernels import kernel
 
@@ -151,7 +150,7 @@ class DiskDense:
         except OSError as e: raise damaged_file(_name(self.dataset), e) from None
 
 # %% ../../nbs/1_data/12_storage.ipynb #af3a755c
-@njit(cache=True, nogil=True)
+@kernel
 def repeats(
     indices, indptr,    # of CSR rows
     n_columns,
