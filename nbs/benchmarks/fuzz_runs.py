@@ -6,6 +6,7 @@ import hashlib, io, json, os, shutil
 from dataclasses import dataclass
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, torch
+from fuzz_screens import registry
 
 MAGIC = b'vcc_nb checkpoint 1, sha256 '
 
@@ -40,14 +41,7 @@ class RunBench:
         return best if self.rng.random() < .8 else self.file('*.pt')
 
 
-mutations = {}      # name -> (family, function)
-
-def mutation(family):
-    "Register a mutation of that family under its name."
-    def register(function):
-        mutations[function.__name__] = family, function
-        return function
-    return register
+mutations, mutation = registry()
 
 
 # ---- any file

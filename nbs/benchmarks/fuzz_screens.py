@@ -99,14 +99,18 @@ class Bench:
             self.genes if genes is None else list(genes))
 
 
-mutations = {}      # name -> (family, function)
+def registry():
+    "(name -> (family, function), a decorator that enters a mutation of a family under its name)."
+    mutations = {}
+    def mutation(family):
+        def register(function):
+            mutations[function.__name__] = family, function
+            return function
+        return register
+    return mutations, mutation
 
-def mutation(family):
-    "Register a mutation of that family under its name."
-    def register(function):
-        mutations[function.__name__] = family, function
-        return function
-    return register
+
+mutations, mutation = registry()
 
 
 def replace(group, name, values, **options):

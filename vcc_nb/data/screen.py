@@ -377,9 +377,7 @@ def effects_within_batches(
     bulk = self.bulk_by(place, rows)
     is_control = (bulk.obs[TARGET] == self.control).to_numpy()
     targets, controls = bulk[~is_control], bulk[is_control]
-    perturbed = rows & ~self.is_control
-    of_target = [pd.Series(self.labels[perturbed]), pd.Series(self.contexts[perturbed])]
-    n_cells = pd.crosstab(of_target, pd.Series(batches[perturbed]))
+    n_cells = _cells_by_batch(self, batches, rows & ~self.is_control)
     _require_controls(n_cells, controls.obs[CONTEXT], self.options['batch_key'])
     pairs = pd.MultiIndex.from_frame(targets.obs[[TARGET, CONTEXT]])
     share = n_cells.div(n_cells.sum(axis=1), axis=0)
@@ -391,6 +389,11 @@ def effects_within_batches(
     change = targets.X - share @ np.asarray(controls.X, np.float64)
     return ad.AnnData(change.astype(np.float32), layers=dict(se=se.astype(np.float32)), obs=obs,
         var=bulk.var[[]])
+
+def _cells_by_batch(screen, batches, perturbed):
+    "How many of the `perturbed` cells of each (target, context) are in each batch, named context|batch."
+    of_target = [pd.Series(screen.labels[perturbed]), pd.Series(screen.contexts[perturbed])]
+    return pd.crosstab(of_target, pd.Series(batches[perturbed]))
 
 def _require_controls(
     n_cells,        # table: cells of each (target, context) in each batch, named context|batch
