@@ -10,6 +10,7 @@ _names = {
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
     'data.download': 'download_vcc2025',
     'data.screen': 'Screen open_screen',
+    'data.screens': 'Screens open_screens',
     'data.splits': 'Split make_split leave_one_out',
     'data.leaks': 'check_no_leak',
     'genes.names': 'match_symbols',
