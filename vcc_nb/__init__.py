@@ -11,7 +11,7 @@ _names = {
     'data.download': 'download_vcc2025',
     'data.screen': 'Screen open_screen',
     'data.screens': 'Screens open_screens',
-    'data.splits': 'Split make_split leave_one_out',
+    'data.splits': 'Split make_split leave_one_out leave_context_out',
     'data.leaks': 'check_no_leak',
     'genes.names': 'match_symbols',
     'genes.sets': 'gene_sets',
