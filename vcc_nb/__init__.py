@@ -10,9 +10,10 @@ _names = {
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
     'data.download': 'download_vcc2025',
     'data.screen': 'Screen open_screen',
-    'data.splits': 'Split make_split leave_one_out',
+    'data.screens': 'Screens open_screens',
+    'data.splits': 'Split make_split leave_one_out leave_context_out',
     'data.leaks': 'check_no_leak',
-    'genes.names': 'match_symbols',
+    'data.symbols': 'match_symbols',
     'genes.sets': 'gene_sets',
     'genes.likeness': 'gene_features gene_kernel read_gene_table',
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
@@ -40,6 +41,7 @@ _names = {
     'run.submit': 'submit',
     'run.widgets': 'GeneExplorer TrainingDashboard',
     'simulation.cells': 'simulate_screen',
+    'simulation.lines': 'simulate_screens',
 }
 
 _lazy, __dir__, __all__ = lazy_loader.attach(
