@@ -41,6 +41,7 @@ _names = {
     'run.submit': 'submit',
     'run.widgets': 'GeneExplorer TrainingDashboard',
     'simulation.cells': 'simulate_screen',
+    'simulation.lines': 'simulate_screens',
 }
 
 _lazy, __dir__, __all__ = lazy_loader.attach(
