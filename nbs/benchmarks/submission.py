@@ -2,8 +2,9 @@
 
     python submission.py --cells 20000                       # both seasons at that size: about two minutes on 2 cores
     python submission.py --cells 5000 20000 80000 --full     # the sizes of the law, then 100,000 cells (2025) and 360,000 (2026)
+    python submission.py --lines 40       # a run on three lines, its file for three unseen ones, and what vcc prep says of it
 
-Writes results/submission.json beside this file. The full size of 2026 needs 15 GB of disk."""
+Writes results/submission.json beside this file; with --lines, results/submission_lines.json. The full size of 2026 needs 15 GB of disk."""
 import argparse, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -51,6 +52,73 @@ def measure(season, cells, folder):
         wall_seconds=time.perf_counter() - start, cpu_seconds=time.process_time() - cpu, findings=table.values.tolist(),
         **{k: v for k, v in table.attrs.items() if k != 'path'})))
 
+# three lines with screens, three with control cells only
+
+learned, unseen = ('K562', 'A549', 'THP-1'), dict(A='iPSC', B='CD8 T', C='iPSC-neuron')
+
+def prepare_lines(n_targets, n_controls, depth, folder):
+    """Screens of three lines (18,080 genes; three of four targets, 100 cells each), a file of control cells of three others
+    (18,533 genes), and the list of targets. The genes that 2025 does not have get the counts of others, a cell further on."""
+    import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
+    from vcc_nb.challenge.seasons import seasons
+    from vcc_nb.simulation.lines import simulate_screens
+    lines = dict.fromkeys(learned, n_targets*3//4) | dict.fromkeys(unseen.values(), 0)
+    screens, truth = simulate_screens(lines, targets=n_targets, n_controls=n_controls, depth=depth, path=folder)
+    pd.DataFrame({'target_gene': truth.obs.target_gene.unique()}).to_csv(f'{folder}/pert_counts.csv', index=False)
+    parts = []
+    for name, line in unseen.items():
+        cells = screens[line].to_memory()
+        screens[line].file.close()
+        n_more = seasons['2026'].n_genes - cells.n_vars
+        more = sp.vstack([cells.X[1:, :n_more], cells.X[:1, :n_more]])
+        var = pd.DataFrame(index=[*cells.var_names, *(f'SIMULATED{i}' for i in range(n_more))])
+        obs = cells.obs[['target_gene']].astype(str).assign(context=name)
+        parts.append(ad.AnnData(sp.hstack([cells.X, more], format='csr'), obs=obs, var=var))
+    ad.concat(parts).write_h5ad(f'{folder}/controls.h5ad')
+    pd.Series(var.index, name='gene_name').to_csv(f'{folder}/gene_names.csv', index=False)
+
+def measure_lines(folder):
+    "A run across the lines, its file for the others; print what each took."
+    from vcc_nb import ScaledTrainingPipeline, create_training_config, submit
+    from vcc_nb.core import peak_memory_gb
+    start = time.perf_counter()
+    config = create_training_config('standard', data=[f'{folder}/{line}.h5ad' for line in learned], backed=True,
+        hold_out='context', season='2026', fast_scores=True, target_genes=500, epochs=3, embed_dim=16, n_layers=1,
+        device='cpu', output_dir=f'{folder}/run')
+    run = ScaledTrainingPipeline(config, progress=False)
+    run.run()
+    trained = dict(run_seconds=time.perf_counter() - start, run_peak_gb=peak_memory_gb())
+    expected, table = submit(run, '2026', f'{folder}/submission.h5ad', controls=f'{folder}/controls.h5ad',
+        targets=f'{folder}/pert_counts.csv')
+    made = {name: value for name, value in table.attrs.items() if name != 'path'}
+    print(json.dumps(trained | dict(expected=vars(expected), peak_gb=peak_memory_gb(), wall_seconds=time.perf_counter() - start,
+        findings=table.values.tolist(), **made)))
+
+def vcc_prep(folder):
+    "What the official tool says of the file, and what it took."
+    import resource, shutil
+    beside = Path(sys.executable).with_name('vcc')
+    tool = beside if beside.exists() else shutil.which('vcc')
+    if not tool: return dict(accepted=None, said='vcc prep is not installed here')
+    start = time.perf_counter()
+    result = subprocess.run([tool, 'prep', 'submission.h5ad', '-g', 'gene_names.csv', '--perts', 'pert_counts.csv',
+        '--contexts', ','.join(unseen), '-o', 'official.vcc'], cwd=folder, capture_output=True, text=True)
+    said = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+    return dict(accepted=result.returncode == 0, said=said[-3:], tool_seconds=time.perf_counter() - start,
+        tool_peak_gb=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/2**20)
+
+def lines_stage(o, child):
+    "The whole job of 2026 on simulated lines."
+    from vcc_nb.core import atomic_path, machine
+    with tempfile.TemporaryDirectory(dir=o.folder) as folder:
+        child('prepare_lines', '2026', o.lines, folder)
+        measured = json.loads(child('measure_lines', '2026', o.lines, folder).splitlines()[-1])
+        measured |= vcc_prep(folder)
+    print({name: measured[name] for name in ('cells', 'wall_seconds', 'peak_gb', 'findings', 'accepted', 'said', 'tool_peak_gb')
+        if name in measured})
+    with atomic_path(Path(o.out)/'submission_lines.json') as path:
+        path.write_text(json.dumps(dict(machine=machine(), data='simulated', depth=o.depth, targets=o.lines) | measured, indent=1))
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--cells', type=int, nargs='*', default=[20_000],
@@ -62,16 +130,20 @@ def main():
     p.add_argument('--depth', type=float, default=4000., help='median UMIs of a simulated cell')
     p.add_argument('--folder', help='for the files, which are removed (default: the temporary folder)')
     p.add_argument('--out', default=str(Path(__file__).parent/'results'))
+    p.add_argument('--lines', type=int, metavar='TARGETS', help='instead: a run on three lines, and its file for three unseen ones')
     p.add_argument('--run', nargs=4, metavar=('WHAT', 'SEASON', 'N', 'FOLDER'), help=argparse.SUPPRESS)
     o = p.parse_args()
     if o.run:
         what, season, n, folder = o.run; i = season == '2026'
+        if what == 'prepare_lines': return prepare_lines(int(n), o.controls[1], o.depth, folder)
+        if what == 'measure_lines': return measure_lines(folder)
         return measure(season, int(n), folder) if what == 'measure' else prepare(season, o.targets[i], o.controls[i], o.depth, folder)
     from vcc_nb.core import atomic_path, machine
     env, runs = os.environ | dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1'), []
     sizes = ['--targets', *map(str, o.targets), '--controls', *map(str, o.controls), '--depth', str(o.depth)]
     child = lambda *run: subprocess.run([sys.executable, __file__, *sizes, '--run', *map(str, run)], check=True, stdout=subprocess.PIPE,
         text=True, env=env).stdout
+    if o.lines: return lines_stage(o, child)
     for season in o.seasons:
         with tempfile.TemporaryDirectory(dir=o.folder) as d:
             child('prepare', season, 0, d)
