@@ -1,6 +1,6 @@
 """Whole jobs, predicted step by step and then measured, each in a process of its own.
 
-    python plan.py                      # all jobs: about half an hour on 2 cores
+    python plan.py                      # all jobs: about an hour on 2 cores
     python plan.py --jobs small full    # some of them
 
 What is compared: the most memory that the process held itself in each step (RssAnon of
@@ -10,7 +10,8 @@ time on the clock. Writes results/plan.json beside this file: what was measured,
 (sizes, speed of the machine, memory of the process), so that formulas that change are judged anew on
 the same jobs (`planned`).
 
-A job is planned twice: from its file, before anything is opened, and when its genes are chosen."""
+A job is planned twice: from its file, before anything is opened, and when its genes are chosen. Where
+`memory_gb` asks for it, the settings are those that the plan fitted."""
 import argparse, json, os, subprocess, sys, tempfile, threading, time
 from dataclasses import asdict
 from itertools import accumulate
@@ -18,7 +19,7 @@ from pathlib import Path
 from vcc_nb.core import atomic_path, machine
 
 sparse = dict(per_target=8, batch_size=32, embed_dim=64, n_layers=2)
-jobs = dict(                # name -> (cells, genes, median depth, settings)
+jobs = dict(                # name -> (cells, genes, median depth, settings; cell lines, if several)
     small=(2000, 300, 4000., dict(target_genes=200, epochs=8, **sparse)),
     full=(3000, 2000, 4000., dict(target_genes=600, epochs=4, attention_type='full', strategy='standard', **sparse)),
     linear=(6000, 4000, 4000., dict(target_genes=1500, epochs=4, attention_type='linear', backed=True, **sparse)),
@@ -26,7 +27,19 @@ jobs = dict(                # name -> (cells, genes, median depth, settings)
     memory=(12_000, 5000, 8000., dict(target_genes=1000, epochs=4, **sparse)),
     deep=(10_000, 18_080, 20_000., dict(target_genes=1500, epochs=4, backed=True, **sparse)),
     local=(8000, 5000, 4000., dict(target_genes=2000, epochs=4, attention_type='local', backed=True, **sparse)),
-    large=(20_000, 5000, 4000., dict(target_genes=2500, epochs=4, backed=True, **sparse)))
+    large=(20_000, 5000, 4000., dict(target_genes=2500, epochs=4, backed=True, **sparse)),
+    quick=(3000, 1500, 6000., dict(target_genes=400, effort='quick')),
+    normal=(6000, 3000, 8000., dict(target_genes=800, effort='normal', epochs=4)),
+    standard=(2500, 800, 3000., dict(target_genes=300, epochs=6, attention_type='linear', strategy='standard',
+                                     season='2026', **sparse)),
+    counts_on_disk=(12_000, 8000, 6000., dict(target_genes=1000, epochs=4, season='2026', backed=True, **sparse)),
+    tight=(15_000, 6000, 10_000., dict(target_genes=2000, epochs=4, memory_gb=1.1, **sparse)),
+    wide=(30_000, 18_080, 6000., dict(target_genes=1000, epochs=4, backed=True, **sparse)),
+    one_line=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, **sparse)),
+    two_lines=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 2),
+    four_lines=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 4))
+not_seen = ('counts', 'large', 'quick', 'normal', 'standard', 'counts_on_disk', 'tight', 'wide')  # when constants were set
+lines = ('K562', 'A549', 'THP-1', 'CD8 T')
 
 
 def own_memory_gb() -> float:
@@ -66,7 +79,7 @@ def known(job) -> dict:
     "What a plan is made of, but the settings."
     estimates = [[*key, gb] for key, gb in job.estimates.items()]
     return dict(sizes=asdict(job.sizes), rates=asdict(job.rates), base_gb=job.base_gb,
-                step=asdict(job.step), estimates=estimates)
+                step=asdict(job.step), estimates=estimates, loaded=sorted(job.loaded))
 
 
 def planned(result, when='opened'):
@@ -76,16 +89,17 @@ def planned(result, when='opened'):
     from vcc_nb.training.memory import TrainingStep
     kept = result[when]
     estimates = {tuple(row[:-1]): row[-1] for row in kept['estimates']}
-    return make_job_plan(Job(create_training_config(**result['settings']), JobSizes(**kept['sizes']),
-                             Rates(**kept['rates']), TrainingStep(**kept['step']), kept['base_gb'], estimates,
-                             opened=when == 'opened'))
+    config = create_training_config(**result['settings'] | result.get('fitted', {}))
+    return make_job_plan(Job(config, JobSizes(**kept['sizes']), Rates(**kept['rates']), TrainingStep(**kept['step']),
+                             kept['base_gb'], estimates, opened=when == 'opened',
+                             loaded=frozenset(kept.get('loaded', ()))))
 
 
 def walk(settings) -> dict:
     "Every step of a run, planned and measured."
     import torch
     from vcc_nb.run import pipeline as steps
-    from vcc_nb.run.job_plan import describe_job, make_job_plan
+    from vcc_nb.run.job_plan import describe_job, fit_job, make_job_plan
     from vcc_nb.run.settings import create_training_config
     from vcc_nb.training.memory import release_freed_memory
     torch.set_num_threads(1)
@@ -103,6 +117,8 @@ def walk(settings) -> dict:
     chosen = folder.step(steps.choose_genes, config, task)
     meter.begin('plan')
     opened = describe_job(config, task, chosen, clock=time.process_time)
+    fitted = fit_job(opened)
+    config = fitted.config
     names = iter(step.name for step in make_job_plan(opened).steps if step.name.startswith('train'))
     ends = set(accumulate(opened.sizes.epochs[:-1]))
 
@@ -112,8 +128,8 @@ def walk(settings) -> dict:
 
     meter.begin(next(names))
     closed = steps.closed_forms(config, task)
-    trained = folder.step(steps.train_network, config, task, chosen, closed, on_epoch=[on_epoch],
-                          progress=False, checkpoints=folder.checkpoints(task))
+    trained = folder.step(steps.train_network, config, task, chosen, closed, on_epoch=[on_epoch], progress=False,
+                          checkpoints=folder.checkpoints(task), cells_in=folder.path/'cells')
     meter.begin('predict')
     forecast = folder.step(steps.predict_held_out, config, task, closed, trained)
     meter.begin('score')
@@ -124,7 +140,7 @@ def walk(settings) -> dict:
                                  folder.costs))
     meter.begin('end')
     return dict(planning_seconds=planning, seconds=meter.seconds, peak_gb=meter.peak_gb,
-                unopened=known(unopened), opened=known(opened))
+                unopened=known(unopened), opened=known(opened), fitted=fitted.changed, clock_seconds=folder.costs['seconds'])
 
 
 def main():
@@ -132,7 +148,11 @@ def main():
     parser.add_argument('--jobs', nargs='*', default=list(jobs), choices=list(jobs))
     parser.add_argument('--out', type=Path, default=Path(__file__).parent/'results'/'plan.json')
     parser.add_argument('--walk', help=argparse.SUPPRESS)
+    parser.add_argument('--simulate', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.simulate:
+        simulate(json.loads(options.simulate[0]), options.simulate[1])
+        return
     if options.walk:
         print(json.dumps(walk(json.loads(options.walk))))
         return
@@ -147,17 +167,29 @@ def main():
 
 def one_job(name, folder, environment) -> dict:
     "Simulate the screen, run the job in a process of its own."
-    n_cells, n_genes, depth, settings = jobs[name]
-    simulate = (f'from vcc_nb.simulation.cells import simulate_screen; simulate_screen(n_cells={n_cells}, '
-                f"n_genes={n_genes}, depth={depth}, path='{folder}/screen.h5ad')")
-    subprocess.run([sys.executable, '-c', simulate], check=True, env=environment)
-    settings = settings | dict(data=f'{folder}/screen.h5ad', output_dir=f'{folder}/run')
+    n_cells, n_genes, depth, settings, *n_lines = jobs[name]
+    contexts = lines[:n_lines[0]] if n_lines else ('iPSC',)
+    screen = dict(n_cells=n_cells, n_genes=n_genes, depth=depth, contexts=contexts)
+    subprocess.run([sys.executable, __file__, '--simulate', json.dumps(screen), folder], check=True, env=environment)
+    data = {line: f'{folder}/{line}.h5ad' for line in contexts} if n_lines else f'{folder}/iPSC.h5ad'
+    settings = settings | dict(data=data, output_dir=f'{folder}/run')
     child = subprocess.run([sys.executable, __file__, '--walk', json.dumps(settings)], check=True,
                            env=environment, stdout=subprocess.PIPE, text=True)
     result = json.loads(child.stdout.splitlines()[-1])
     print(name, json.dumps(result), flush=True)
     settings = {key: value for key, value in settings.items() if key not in ('data', 'output_dir')}
-    return dict(cells=n_cells, genes=n_genes, depth=depth, settings=settings) | result
+    return dict(cells=n_cells, genes=n_genes, depth=depth, lines=len(contexts), settings=settings) | result
+
+
+def simulate(screen, folder):
+    "Write a simulated screen, a file for each of its cell lines."
+    from vcc_nb.simulation.cells import simulate_screen
+    if len(screen['contexts']) == 1:
+        simulate_screen(**screen, path=f'{folder}/{screen["contexts"][0]}.h5ad')
+        return
+    cells, _ = simulate_screen(**screen)
+    for line in screen['contexts']:
+        cells[cells.obs['context'] == line].copy().write_h5ad(f'{folder}/{line}.h5ad')
 
 
 if __name__ == '__main__':
