@@ -84,7 +84,8 @@ def known(job) -> dict:
 
 def planned(result, when='opened'):
     "The `JobPlan` of a job of the results, by the formulas of now; `when`: 'unopened' or 'opened'."
-    from vcc_nb.run.job_plan import Job, JobSizes, Rates, make_job_plan
+    from vcc_nb.run.job_plan import Job, Rates, make_job_plan
+    from vcc_nb.run.job_sizes import JobSizes
     from vcc_nb.run.settings import create_training_config
     from vcc_nb.training.memory import TrainingStep
     kept = result[when]

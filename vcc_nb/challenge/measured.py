@@ -12,7 +12,8 @@ import shutil, tempfile
 import numpy as np, pandas as pd, scipy.sparse as sp
 from ..core import VCCError, np_rng
 from ..data.screen import Screen
-from .scorers import require_kind
+from .cells import blocks_with
+from .scorers import cells_of_pairs, require_kind, wanted_pairs
 
 # %% ../../nbs/6_challenge/62_measured.ipynb #d0cafdf5
 class Spool:
@@ -56,18 +57,18 @@ def _require_room(n_bytes):
 
 # %% ../../nbs/6_challenge/62_measured.ipynb #e40c29ec
 class MeasuredCells:
-    "Cells of some targets and all controls of a screen: read in one pass, given out by place."
+    "Cells of some targets and the controls of their contexts: read in one pass, given out by place."
     def __init__(self,
-        screen:Screen,          # in memory or backed
-        targets,                # perturbations wanted
+        screen:Screen,          # in memory or backed, of one file or several
+        targets,                # or pairs wanted, see `wanted_pairs`
         *,
         kind:str='lognorm',     # 'lognorm', or 'counts' as stored
         memory_gb:float=1.,     # of a backed screen: what may be held; the rest is in a temporary file
     ):
         require_kind(screen, kind)
         self.screen, self.kind = screen, kind
-        wanted = screen.is_control | np.isin(screen.labels, list(targets))
-        self.rows = np.flatnonzero(screen.mask(wanted))
+        rows = cells_of_pairs(screen, wanted_pairs(screen, targets))
+        self.rows = np.flatnonzero(screen.mask(rows))
         self.labels, self.contexts = screen.labels[self.rows], screen.contexts[self.rows]
         self.is_control = self.labels == screen.control
         in_memory = isinstance(screen.X, np.ndarray) or sp.issparse(screen.X)
@@ -109,9 +110,10 @@ class _StoredRows:
         index_type = np.uint16 if self.n_genes <= 2**16 else np.int32
         data, indices = Spool(np.float32, limit/4), Spool(index_type, limit/8)
         lengths = [[0]]
-        for first, block in screen.blocks(raw=True):
-            inside = rows[np.searchsorted(rows, first):np.searchsorted(rows, first + block.shape[0])]
-            block = block[inside - first]
+        is_wanted = np.zeros(len(screen.labels), bool)
+        is_wanted[rows] = True
+        for cells, block in blocks_with(screen, is_wanted, raw=True):
+            block = block[is_wanted[cells]]
             data.add(block.data)
             indices.add(block.indices)
             lengths.append(np.diff(block.indptr))

@@ -17,6 +17,7 @@ from ..data.screen import Screen
 from ..training.batches import ahead
 from .blocks_2025 import BlockScorer2025, control_statistics
 from .blocks_2026 import BlockScorer2026, control_counts
+from .cells import measured_columns
 from .measured import MeasuredCells
 from .pair import warn_of_hidden
 from vcc_nb.challenge.scorers import (official_version, require_numbers, score_names, season_kind,
@@ -29,7 +30,7 @@ class Panel:
     "Targets of a screen to be scored, in one season. Predictions stream through `score`."
     def __init__(self,
         screen:Screen,
-        targets,                # perturbations whose measured cells are scored against
+        targets,                # or pairs, whose measured cells are scored against: see `wanted_pairs`
         *,
         season:str='2025',
         threads:int=-1,         # for the rank tests; -1: all processors
@@ -42,7 +43,9 @@ class Panel:
         self.control_places = {context: places[label, context] for label, context in places
             if label == screen.control}
         self.places = {key: places[key] for key in places if key[0] != screen.control}
-        self.materials = {} if len(set(screen.contexts)) == 1 else None     # see `cell_blocks`
+        contexts = sorted(self.control_places)
+        self.columns = {context: measured_columns(screen, context) for context in contexts}
+        self.materials = {} if len(contexts) == 1 else None     # see `cell_blocks`
         self._controls = {}
         warn_of_hidden(sorted({target for target, _ in self.places}), screen.genes)
 
@@ -52,7 +55,7 @@ class Panel:
             raise VCCError(f'no control cells in context {context!r}; its targets cannot be scored')
         if context not in self._controls:
             places = self.control_places[context]
-            def read(): return self.measured.blocks(places)
+            def read(): return (self._of_line(cells, context) for cells in self.measured.blocks(places))
             self._controls[context] = self._statistics(read, len(places))
         return self._controls[context]
 
@@ -60,6 +63,16 @@ class Panel:
         memory_gb = self.memory_gb/2/len(self.control_places)
         if self.season == '2025': return control_statistics(read(), n_cells, memory_gb=memory_gb)
         return control_counts(read, control=self.screen.control, memory_gb=memory_gb, threads=self.threads)
+
+    def genes(self, context):
+        "The genes that a context measured: those it is scored on."
+        columns = self.columns[context]
+        return self.screen.genes if columns is None else self.screen.genes[columns]
+
+    def _of_line(self, cells, context):
+        "The columns of the genes that the context measured."
+        columns = self.columns[context]
+        return cells if columns is None else cells[:, columns]
 
     def blocks(self, places=None):
         "(target, context, measured cells), context after context; of some cells only, if `places` says so."
@@ -72,8 +85,12 @@ class Panel:
     ) -> dict:          # context -> scorer
         "The measured cells summed up: a scorer for each context."
         make = BlockScorer2025 if self.season == '2025' else BlockScorer2026
-        return {context: make(groups, self.controls(context), self.screen.genes, threads=self.threads)
-            for context, groups in _contexts(self.blocks(places))}
+        scorers = {}
+        for context, groups in _contexts(self.blocks(places)):
+            controls = self.controls(context)
+            groups = ((target, self._of_line(cells, context)) for target, cells in groups)
+            scorers[context] = make(groups, controls, self.genes(context), threads=self.threads)
+        return scorers
 
     def score(self,
         blocks,         # iterator of (target, context, predicted cells), context after context
@@ -85,6 +102,7 @@ class Panel:
         tables = {}
         for context, groups in _contexts(ahead(iter(blocks), self.threads > 1)):
             if context not in scorers: raise _lone_context(context)
+            groups = ((target, self._of_line(cells, context)) for target, cells in groups)
             tables[context] = scorers[context](groups)
             always = ['PDS', 'MSE', 'Jaccard'] if self.season == '2026' else list(tables[context])
             require_numbers(tables[context][always])
@@ -92,7 +110,7 @@ class Panel:
                 tables[context]['n_changing'] = scorers[context].n_changing
         for context in scorers:
             if context not in tables: raise _lone_context(context)
-        if len(set(self.screen.contexts)) == 1: return tables[context]
+        if len(self.screen.context_names) == 1: return tables[context]
         tables = {context: tables[context] for context in sorted(tables)}
         return pd.concat(tables, names=[CONTEXT]).reset_index(CONTEXT)
 
@@ -126,37 +144,47 @@ class Sample:
     def gap(self) -> float:     # None where the sample cannot be scored
         "Largest difference between the two scorers in any score of the sample."
         panel, control = self.panel, self.panel.screen.control
-        controls = panel.measured.cells(panel.control_places[self.context][:self.n_controls])
-        real = {target: panel.measured.cells(panel.places[target, self.context][:self.n_cells])
+        controls = self._measured(panel.control_places[self.context][:self.n_controls])
+        real = {target: self._measured(panel.places[target, self.context][:self.n_cells])
             for target in self.targets}
-        files = [_as_adata({control: controls} | groups, panel.screen) for groups in (self.predicted, real)]
+        predicted = {target: panel._of_line(cells, self.context) for target, cells in self.predicted.items()}
+        files = [_as_adata({control: controls} | groups, panel.screen.target_key, panel.genes(self.context))
+            for groups in (predicted, real)]
         keys = dict(target_key=panel.screen.target_key, control=control, threads=panel.threads)
         scorer = self._scorer(real, controls)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 if panel.season == '2025':
-                    theirs, ours = score_2025(*files, **keys)[0], scorer(self.predicted.items())
+                    theirs, ours = score_2025(*files, **keys)[0], scorer(predicted.items())
                 else:
                     theirs = score_2026(*files, means=False, **keys)[0]
-                    ours = scorer(self.predicted.items(), means=False)
+                    ours = scorer(predicted.items(), means=False)
         except VCCError: return
         gap = (ours - theirs).abs().max(axis=None)
         return None if np.isnan(gap) else float(gap)
 
+    def _measured(self, places):
+        "Measured cells, on the genes of the sample's context."
+        return self.panel._of_line(self.panel.measured.cells(places), self.context)
+
     def _scorer(self, real, controls):
-        genes, control = self.panel.screen.genes, self.panel.screen.control
+        genes, control = self.panel.genes(self.context), self.panel.screen.control
         if self.panel.season == '2025':
             return BlockScorer2025(real.items(), control_statistics([controls], controls.shape[0]), genes)
         return BlockScorer2026(real.items(), control_counts(lambda: [controls], control=control), genes)
 
-def _as_adata(groups, screen):
+def _as_adata(
+    groups,         # target -> its cells
+    target_key,     # obs column for the targets
+    genes,          # names of the columns
+):
     "Groups of cells as one AnnData."
     labels = np.repeat(list(groups), [cells.shape[0] for cells in groups.values()])
     names = [f'cell{i}' for i in range(len(labels))]
-    obs = pd.DataFrame({screen.target_key: pd.Categorical(labels)}, index=names)
+    obs = pd.DataFrame({target_key: pd.Categorical(labels)}, index=names)
     blocks = [sp.csr_matrix(cells, dtype=np.float32) for cells in groups.values()]
-    return ad.AnnData(sp.vstack(blocks, format='csr'), obs=obs, var=pd.DataFrame(index=screen.genes))
+    return ad.AnnData(sp.vstack(blocks, format='csr'), obs=obs, var=pd.DataFrame(index=genes))
 
 # %% ../../nbs/6_challenge/62_panel.ipynb #6b5acdec
 @patch

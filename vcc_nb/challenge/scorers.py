@@ -6,16 +6,17 @@ Docs: https://vcc-nb.github.io/vcc_nb/6_challenge/scorers.html.md"""
 
 # %% auto #0
 __all__ = ['all_scores', 'score_names', 'directions', 'season_scorer', 'season_kind', 'Score', 'official_names', 'scorer_package',
-           'quiet_scorer', 'same_threads', 'official_version', 'usable_threads', 'require_kind', 'real_cells',
-           'require_numbers']
+           'quiet_scorer', 'same_threads', 'official_version', 'usable_threads', 'wanted_pairs', 'cells_of_pairs',
+           'require_kind', 'real_cells', 'require_numbers']
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #9f578e67
 import contextlib, importlib, io, logging, warnings
 from dataclasses import dataclass
 import anndata as ad, numpy as np, pandas as pd
 from ..kernels import numba_threads
-from ..core import VCCError
+from ..core import TARGET, VCCError, pair_of, pick
 from ..data.screen import Screen
+from .cells import row_contexts
 
 # %% ../../nbs/6_challenge/61_scorers.ipynb #62c5e1dd
 @dataclass(frozen=True)
@@ -104,6 +105,42 @@ def usable_threads(
         raise VCCError(f'threads={threads!r} is no whole number; give one, or -1 for all')
     return numba_threads(int(threads))
 
+# %% ../../nbs/6_challenge/61_scorers.ipynb #d8ad99da
+def wanted_pairs(
+    screen:Screen,
+    wanted,         # 'MYC' (in every context), 'MYC|K562' or ('MYC', 'K562'), several of these; or Effects
+) -> list:          # of (target, context), sorted
+    "The measured pairs that are meant. `VCCError` for one of which the screen has no cell."
+    if isinstance(wanted, ad.AnnData):
+        wanted = zip(wanted.obs[TARGET].astype(str), row_contexts(wanted, screen))
+    perturbed = screen.used & ~screen.is_control
+    measured = pd.MultiIndex.from_arrays([screen.labels[perturbed], screen.contexts[perturbed]]).unique()
+    contexts_of = {}
+    for target, context in sorted(measured): contexts_of.setdefault(target, []).append(context)
+    return sorted({pair for name in wanted for pair in _pairs_meant(name, contexts_of)})
+
+def _pairs_meant(
+    name,           # of a target or a pair, or a (target, context)
+    contexts_of,    # target -> contexts in which it was measured
+):                  # list of (target, context)
+    if isinstance(name, tuple): target, context = name
+    else: target, context = (name, None) if name in contexts_of else pair_of(name)
+    contexts = contexts_of[pick(target, contexts_of, 'target')]
+    if context is None: return [(target, each) for each in contexts]
+    return [(target, pick(context, contexts, f'target {target!r} in context'))]
+
+def cells_of_pairs(
+    screen:Screen,
+    pairs,          # (target, context), as `wanted_pairs` gives them
+) -> np.ndarray:    # (cells,) bool
+    "The cells of the pairs, and the controls of their contexts; of all contexts, where there is no pair."
+    pairs = pd.MultiIndex.from_tuples(pairs, names=['target', 'context']) if len(pairs) else None
+    if pairs is None: return screen.is_control
+    rows = pd.Series(screen.labels).isin(pairs.get_level_values(0)).to_numpy()
+    cells = pd.MultiIndex.from_arrays([screen.labels[rows], screen.contexts[rows]])
+    rows[rows] = cells.isin(pairs)
+    return rows | (screen.is_control & np.isin(screen.contexts, pairs.unique(1)))
+
 # %% ../../nbs/6_challenge/61_scorers.ipynb #a4cb3446
 def require_kind(
     screen:Screen,
@@ -116,13 +153,13 @@ def require_kind(
 
 def real_cells(
     screen:Screen,
-    targets,                # perturbations wanted
+    targets,                # or pairs, see `wanted_pairs`
     *,
     kind:str='lognorm',     # 'lognorm', or 'counts' as stored
-) -> ad.AnnData:            # their cells and all controls
+) -> ad.AnnData:            # their cells and the controls of their contexts
     "Measured cells of `targets` and the control cells, ready to be scored against."
     require_kind(screen, kind)
-    rows = screen.is_control | np.isin(screen.labels, list(targets))
+    rows = cells_of_pairs(screen, wanted_pairs(screen, targets))
     obs = pd.DataFrame(index=screen.adata.obs_names[rows])
     obs[screen.target_key] = pd.Categorical(screen.labels[rows])
     if screen.context_key: obs[screen.context_key] = pd.Categorical(screen.contexts[rows])

@@ -13,7 +13,7 @@ import gzip, lzma
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from ..core import VCCError, TARGET, CONTROL
+from ..core import VCCError, TARGET, CONTROL, pick
 
 # %% ../../nbs/1_data/15_embedded.ipynb #8e42e720
 _files = files('vcc_nb')/'files'
@@ -124,12 +124,16 @@ def adamson_effects():      # -> DataFrame: target_gene, gene, mean_control, mea
     Licence: Apache-2.0."""
     return _table('adamson').astype({TARGET: str, 'gene': str})
 
-def replogle_up_ranks():    # -> DataFrame: target_gene, gene, rank (0 to 999), significant
-    """The 1,000 most up-regulated genes of each of 585 CRISPRi knock-downs in K562, best first.
+def replogle_up_ranks(
+    line:str='K562',        # or 'RPE1', with the same targets and genes
+):                          # -> DataFrame: target_gene, gene, rank (0 to 999); of K562 also significant
+    """The 1,000 most up-regulated genes of each of 585 CRISPRi knock-downs in a cell line, best first.
 
     Ranks only, no values. `significant` is as the source calls it. Source: Replogle et al. 2022,
-    Cell, doi:10.1016/j.cell.2022.05.013, from montilab/sigrecon, commit f466677. Licence: MIT."""
-    table = _table('replogle_up').astype({TARGET: str, 'gene': str})
+    Cell, doi:10.1016/j.cell.2022.05.013, from montilab/sigrecon, commit f466677. Licence: MIT.
+    `VCCError` for another line."""
+    name = {'K562': 'replogle_up', 'RPE1': 'replogle_up_rpe1'}
+    table = _table(name[pick(line, name, 'line')]).astype({TARGET: str, 'gene': str})
     table.insert(2, 'rank', table.groupby(TARGET).cumcount())
     return table
 

@@ -24,15 +24,17 @@ def gene_weights(
 
 def cell_codes(
     screen:Screen,
-    n_runs:int=64,      # places in the screen that are looked at
+    n_runs:int=64,      # places in each file of the screen that are looked at
     length:int=16,      # cells in a row, at each place
 ) -> np.ndarray:        # (cells looked at,) sum of values as stored, each times the weight of its gene
     "What some cells hold, a number a cell: it changes when values change places between genes."
     weights, codes = gene_weights(screen.genes), []
-    last_place = max(0, screen.X.shape[0] - length)
-    for first in np.unique(np.linspace(0, last_place, n_runs).astype(int)):
-        block = sp.csr_matrix(screen.X[first:first+length], dtype=np.float32)
-        codes.append(block @ weights)
+    for cells in screen.cells_of_parts:
+        last_place = max(cells.start, cells.stop - length)
+        for first in np.unique(np.linspace(cells.start, last_place, n_runs).astype(int)):
+            stop = min(first + length, cells.stop)
+            block = sp.csr_matrix(screen.X[first:stop], dtype=np.float32)
+            codes.append(block @ weights)
     return np.concatenate(codes)
 
 # %% ../../nbs/1_data/19_fingerprint.ipynb #7a73de71
@@ -95,13 +97,23 @@ class Fingerprint:
 _arrays = ('genes', 'labels', 'contexts', 'depth', 'codes', 'elsewhere', 'elsewhere_sums')
 
 
+def _facts_of_measured(screen):
+    "Of each context how many genes it measured, and a number for which; {} where all measured all."
+    if len(screen.cells_of_parts) == 1 or screen.measured.all(axis=None):
+        return {}
+    weights = gene_weights(screen.genes)
+    return dict(measured={context: [int(row.sum()), float(weights[row].sum())]
+                          for context, row in zip(screen.context_names, screen.measured.to_numpy())})
+
+
 def fingerprint(
     screen:Screen,
     elsewhere:ad.AnnData=None,      # Effects measured in other screens or contexts
     **about,                        # plain values to keep with it
 ) -> Fingerprint:
-    "The fingerprint of an open screen; reads about a thousand of its cells."
+    "The fingerprint of an open screen; reads about a thousand cells of each file."
     facts = dict(values=screen.values, control=screen.control, target_sum=screen.target_sum)
+    facts |= _facts_of_measured(screen)
     names, sums = np.array([], dtype=str), np.array([])
     if elsewhere is not None:
         names = _as_names(elsewhere.obs_names)
@@ -157,7 +169,7 @@ def order_changes(before:Fingerprint, now:Fingerprint) -> list:
 def differences(before:Fingerprint, now:Fingerprint) -> list:
     "Clauses: what is not the same, whatever the order; the gravest first, empty where nothing is."
     return [*_other_facts(before, now), *_other_genes(before, now), *_other_cells(before, now),
-            *_other_elsewhere(before, now), *_other_scale(before, now)]
+            *_other_elsewhere(before, now), *_other_scale(before, now), *_other_measured(before, now)]
 
 
 def _other_facts(before, now):
@@ -173,6 +185,15 @@ def _other_scale(before, now):
     depths = np.array([mark.facts['target_sum'] or np.nan for mark in (before, now)])
     if np.isfinite(depths).all() and _unlike(depths[:1], depths[1:]).any():
         yield f'counts are scaled to {depths[1]:,.6g} per cell, and were to {depths[0]:,.6g}'
+
+
+def _other_measured(before, now):
+    "Which genes each context measured, where several files do not agree."
+    before, now = (mark.facts.get('measured', {}) for mark in (before, now))
+    for context in sorted(set(before) & set(now)):
+        (n_before, sum_before), (n_now, sum_now) = before[context], now[context]
+        if n_before != n_now or not np.isclose(sum_before, sum_now):
+            yield f'{context} measured {n_now:,} of the genes, and it was {n_before:,}, or others'
 
 
 def _other_genes(before, now):

@@ -49,7 +49,8 @@ def find_target_column(
     if usual: return max(usual, key=lambda column: _worth(obs, column, control, vocabulary))
     close = near(TARGET, obs.columns)
     if close: hint = f'did you mean {close[0]!r}? Pass target_key={close[0]!r}'
-    else: hint = f'name one of {list(obs.columns)} with target_key='
+    else: hint = (f'name one of {list(obs.columns)} with target_key=, or, if all are control cells, '
+        f'set adata.obs[{TARGET!r}] = {CONTROL!r}')
     raise VCCError(f'no obs column {TARGET!r} that names the perturbed gene; {hint}')
 
 def _worth(

@@ -11,6 +11,7 @@ __all__ = ['scramble', 'check_no_leak']
 import anndata as ad, numpy as np, scipy.sparse as sp
 from ..core import VCCError, np_rng
 from .screen import Screen, open_screen
+from .screens import Screens
 from .splits import Split
 
 # %% ../../nbs/1_data/13_leaks.ipynb #0586fe19
@@ -19,7 +20,12 @@ def scramble(
     rows,               # (cells,) mask of the cells to replace
     seed:int=0,         # which nonsense
 ) -> Screen:            # the changed copy, in memory, opened as `screen` was
-    "A copy with the values of the cells in `rows` dealt to other genes, tripled (counts) or halved."
+    """A copy with the values of the cells in `rows` dealt to other genes, tripled (counts) or halved.
+
+    Of several files each is copied, and they are opened together anew."""
+    if isinstance(screen, Screens):
+        parts = enumerate(zip(screen.parts, screen.cells_of_parts))
+        return screen.reopened([scramble(part, rows[cells], seed + number) for number, (part, cells) in parts])
     X = sp.vstack([block for _, block in screen.blocks(raw=True)], format='csr')
     rng = np_rng(seed, 'scramble')
     factor = 3 if screen.values == 'counts' else 0.5

@@ -8,7 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/screen.html.md"""
 __all__ = ['largest_memory', 'Screen', 'open_screen']
 
 # %% ../../nbs/1_data/10_screen.ipynb #ef2fe697
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
@@ -17,8 +17,8 @@ from .bulks import _moderated_se2, effects_of, group_sums, groups_of, pseudobulk
 from .labels import (Labels, check_cell_numbers, context_names, find_context_column, labels_of,
     read_labels, spaced_labels, uneven_targets)
 from .values import check_target_sum, check_values, recognise_values, scan_values
-from .storage import (GrowingRows, check_tables, chosen_rows, content_mark, damaged_file,
-    expression_matrix, open_h5ad, row_blocks)
+from .storage import (ChosenRows, GrowingRows, check_tables, chosen_rows, content_mark,
+    damaged_file, expression_matrix, in_memory_rows, is_on_disk, open_h5ad, row_blocks)
 
 # %% ../../nbs/1_data/10_screen.ipynb #20b9f13e
 def _read_columns(
@@ -57,6 +57,7 @@ class Screen:
     reading:Labels|None = None  # how each label was read
     batches:np.ndarray|None = None  # (cells,) batch of each, where effects are measured within batches
     sums:dict = field(default_factory=dict, init=False)     # what `pseudobulks` remembers
+    memory:int|None = None      # bytes of sums that it may remember; None: `largest_memory`
 
     @property
     def genes(self): return self.adata.var_names
@@ -69,6 +70,9 @@ class Screen:
 
     @property
     def n_cells(self): return pd.Series(self.labels).value_counts().rename('n_cells').sort_index()
+
+    @property
+    def cells_of_parts(self): return [slice(0, len(self.labels))]   # of each file it is made of: here one
 
     @property
     def targets(self): return [label for label in self.n_cells.index if label != self.control]
@@ -159,7 +163,7 @@ def _same_matrix(adata):
 
 # %% ../../nbs/1_data/10_screen.ipynb #343d3fba
 def open_screen(
-    data,                       # path of an .h5ad, or an AnnData (cells x genes)
+    data,                       # an AnnData (cells x genes), or the path of an .h5ad or a zarr store
     *,
     target_key:str=None,        # obs column that names the perturbed gene; default: found
     control=None,               # label of the controls, several, or a pattern 'NT*'; default: found
@@ -307,7 +311,8 @@ def bulk_by(
     groups, group = groups_of(self.labels, place, used)
     which = _which_whole(group, rows, len(groups))
     reading = self.blocks(raw=True), self.genes, self.labels, place
-    if which is None or 28*len(groups)*len(self.genes) > largest_memory:
+    limit = largest_memory if self.memory is None else self.memory
+    if which is None or 28*len(groups)*len(self.genes) > limit:
         return pseudobulks_of(*reading, rows, scale)
     kind = 'contexts' if place is self.contexts else 'batches'
     made_from, remembered = _made_from(self, place), self.sums.get(kind)
@@ -382,7 +387,8 @@ def effects_within_batches(
     pairs = pd.MultiIndex.from_frame(targets.obs[[TARGET, CONTEXT]])
     share = n_cells.div(n_cells.sum(axis=1), axis=0)
     share = share.reindex(index=pairs, columns=controls.obs[CONTEXT], fill_value=0).to_numpy()
-    se2 = _moderated_se2(bulk)
+    context_of = dict(zip(batches, self.contexts)) | {name: name for name in set(self.contexts)}
+    se2 = _moderated_se2(bulk, bulk.obs[CONTEXT].map(context_of))
     se = np.sqrt(se2[~is_control] + share**2 @ se2[is_control])
     obs = targets.obs.copy()
     if len(set(self.contexts[rows])) == 1: obs.index = obs[TARGET].rename(None)
@@ -414,6 +420,117 @@ def require_one_context(self:Screen):
     "`VCCError` if there are several contexts: for what learns one."
     contexts = sorted(set(self.contexts))
     if len(contexts) > 1:
+        pooled = ', or context_key=False if the column means nothing' if len(self.cells_of_parts) == 1 else ''
         raise VCCError(f'the screen has {len(contexts)} contexts in obs[{self.context_key!r}] '
             f'({", ".join(contexts[:4])}), and a model learns one: pass the cells of one of them, '
-            'or context_key=False if the column means nothing')
+            f'screen.of({contexts[0]!r}){pooled}')
+
+# %% ../../nbs/1_data/10_screen.ipynb #328a58c0
+@patch(as_prop=True)
+def context_names(self:Screen) -> list:
+    "Names of the contexts, sorted."
+    return sorted(set(self.contexts[self.used]))
+
+@patch(as_prop=True)
+def learned(self:Screen) -> list:
+    "Contexts in which something was perturbed."
+    return sorted(set(self.contexts[self.used & ~self.is_control]))
+
+@patch(as_prop=True)
+def bare(self:Screen) -> list:
+    "Contexts with control cells only."
+    return sorted(set(self.context_names) - set(self.learned))
+
+@patch(as_prop=True)
+def measured(self:Screen) -> pd.DataFrame:
+    "contexts x genes: was the gene measured there? In one file: everywhere."
+    return pd.DataFrame(True, index=self.context_names, columns=self.genes)
+
+@patch(as_prop=True)
+def is_backed(self:Screen) -> bool:
+    "Are values left on disk?"
+    return is_on_disk(self.X)
+
+@patch
+def control_means(self:Screen) -> pd.DataFrame:
+    """contexts x genes, float32: mean log-normalised expression of each context's controls.
+
+    0 for genes that were not measured there. `VCCError` for a context without controls."""
+    means = [self.control_mean(context) for context in self.context_names]
+    return pd.DataFrame(np.stack(means), index=self.context_names, columns=self.genes)
+
+# %% ../../nbs/1_data/10_screen.ipynb #b984e4da
+@patch
+def with_rows(
+    self:Screen,
+    rows,           # mask or positions of the cells to go on with
+    note:str='',    # what the screen shall say of it
+    *,
+    in_memory:bool=False,   # read them now, once
+) -> Screen:
+    "A screen of some of its cells, read where they are; `VCCError` if there is none."
+    positions = self.positions(rows)
+    X = ChosenRows(self.X, positions)
+    if in_memory: X = in_memory_rows(X)
+    per_cell = ('labels', 'contexts', 'depth', 'guides', 'batches')
+    arrays = {name: getattr(self, name) for name in per_cell}
+    arrays = {name: None if array is None else array[positions] for name, array in arrays.items()}
+    notes = [*self.notes, note] if note else list(self.notes)
+    options = self.options | dict(min_cells=1)
+    return replace(self, adata=self.adata[positions], X=X, notes=notes, options=options, **arrays)
+
+@patch
+def positions(self:Screen, rows):
+    "(rows,) positions of cells, from a mask or positions; `VCCError` for none."
+    rows = np.asarray(rows)
+    positions = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows)
+    if not len(positions): raise VCCError('no cell is left to go on with; choose other cells or contexts')
+    return positions
+
+@patch
+def with_contexts(
+    self:Screen,
+    names,          # of the contexts to go on with
+) -> Screen:
+    "A screen of some of its contexts, read where they are; itself if these are all."
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names: pick(name, self.context_names, 'context')
+    if set(names) == set(self.context_names): return self
+    return self.with_rows(np.isin(self.contexts, names), f'cells of context {", ".join(sorted(names))} only')
+
+@patch
+def of(self:Screen, context:str) -> Screen:
+    "The screen of one context alone; `VCCError` if there is no such context."
+    return self.with_contexts([context])
+
+# %% ../../nbs/1_data/10_screen.ipynb #37e027bb
+@patch
+def renamed(
+    self:Screen,
+    genes,          # (genes,) new names, in the order of the old ones
+) -> Screen:
+    "The same screen with other names for its genes, around the same values; itself if they are the same."
+    if list(genes) == list(self.genes): return self
+    adata = self.adata
+    if adata.isbacked: adata = ad.AnnData(obs=adata.obs.copy(), var=adata.var.copy(), uns=dict(adata.uns))
+    else: adata = adata.copy() if adata.is_view else _same_matrix(adata)
+    adata.var_names = list(genes)
+    return replace(self, adata=adata)
+
+@patch
+def scaled_to(
+    self:Screen,
+    target_sum:float,   # counts per cell
+) -> Screen:
+    "The same screen with counts scaled to another depth; itself where the values are log-normalised already."
+    if self.values != 'counts' or target_sum == self.target_sum: return self
+    check_target_sum(target_sum)
+    options = self.options | dict(target_sum=target_sum)
+    scaled = replace(self, target_sum=float(target_sum), options=options)
+    scaled.notes = [_with_depth(note, target_sum) for note in self.notes]
+    return scaled
+
+def _with_depth(note, target_sum):
+    "The note on values, with another depth in it."
+    if not note.startswith('values: counts'): return note
+    return f'{note.partition("; normalised")[0]}; normalised to {target_sum:,.0f} per cell (as asked)'

@@ -6,17 +6,20 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/storage.html.md"""
 
 # %% auto #0
 __all__ = ['pointer_fault', 'index_fault', 'damaged_matrix', 'stored_shape', 'row_blocks', 'chosen_rows', 'DiskRows', 'DiskDense',
-           'repeats', 'SummedRows', 'checksum', 'content_mark', 'GrowingRows', 'DiskColumns', 'damaged_file',
-           'sparse_format', 'open_h5ad', 'check_tables', 'expression_matrix', 'write_rows']
+           'uncertain_zeros', 'repeats', 'SummedRows', 'StackedRows', 'on_axis', 'ChosenRows', 'is_on_disk', 'checksum',
+           'content_mark', 'GrowingRows', 'DiskColumns', 'in_memory_rows', 'damaged_file', 'sparse_format', 'open_h5ad',
+           'check_tables', 'expression_matrix', 'write_rows']
 
 # %% ../../nbs/1_data/12_storage.ipynb #16408f76
 import os, re, shutil, stat, tempfile, warnings
 from itertools import pairwise
 from pathlib import Path
-import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
+import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp, zarr
 from fastcore.basics import patch
 from ..core import VCCError, near, pick
 from ..kernels import kernel
+from .zarr_stores import (absent_chunks, elements_fault, is_store, is_url, local_path, noting, open_store,
+    part_name, rows_fault, store_stamp)
 
 # %% ../../nbs/1_data/12_storage.ipynb #9aa58132
 def pointer_fault(
@@ -65,12 +68,16 @@ def stored_shape(
         if name in group.attrs: return tuple(int(n) for n in group.attrs[name])
     raise damaged_matrix(_name(group), 'nothing says how many rows and columns it has')
 
+def _in_zarr(part): return isinstance(part, (zarr.Group, zarr.Array))
+
 def _name(part):
     "The name of a part of a file, and of the file."
+    if _in_zarr(part): return part_name(part)
     return f'{part.name.strip("/")} of {getattr(part.file, "filename", "the file")!r}'
 
 def _stamp(part):
     "Size and time of the last change of the file that `part` is in; None where it has no name."
+    if _in_zarr(part): return store_stamp(part)
     try: about = os.fstat(part.file.id.get_vfd_handle())
     except (AttributeError, RuntimeError): return None      # a temporary file, or no HDF5
     return about.st_size, about.st_mtime_ns
@@ -78,7 +85,7 @@ def _stamp(part):
 def _require_unchanged(part, stamp):
     "`VCCError` if the file of `part` was written to since it had this stamp."
     if _stamp(part) != stamp:
-        raise VCCError(f'{part.file.filename!r} was written to after it was opened, so what is read '
+        raise VCCError(f'{_name(part).partition(" of ")[2]} was written to after it was opened, so what is read '
             'now may not fit what was read before; open it again')
 
 def row_blocks(
@@ -99,9 +106,13 @@ def chosen_rows(
     for first in range(0, X.shape[0], size):
         wanted = first + np.flatnonzero(rows[first:first+size])
         if not len(wanted): continue
-        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > gap) + 1)
-        blocks = [_run_of_rows(X, run) for run in runs]
-        yield wanted, blocks[0] if len(blocks) == 1 else sp.vstack(blocks, format='csr')
+        yield wanted, _rows_at(X, wanted, gap)
+
+def _rows_at(X, wanted, gap=8):
+    "Rows in order from top to bottom, as CSR float32; rows between them that nobody wants are read over."
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > gap) + 1)
+    blocks = [_run_of_rows(X, run) for run in runs]
+    return blocks[0] if len(blocks) == 1 else sp.vstack(blocks, format='csr')
 
 def _run_of_rows(X, wanted):
     "Rows that stand close together, as CSR float32."
@@ -110,44 +121,62 @@ def _run_of_rows(X, wanted):
     return block if len(wanted) == stop - first else block[wanted - first]
 
 # %% ../../nbs/1_data/12_storage.ipynb #9b227ed8
+def _read(array, rows):
+    "Rows of an array of a file or store. `VCCError` for what cannot be read."
+    try: return array[rows]
+    except (OSError, RuntimeError, ValueError) as e: raise damaged_file(_name(array), e) from None
+
 class DiskRows:
-    """Slices of rows of a CSR matrix in an open HDF5 file; of a CSC matrix, rows of its transpose.
+    """Slices of rows of a CSR matrix in an open HDF5 file or zarr store; of a CSC matrix, rows of its transpose.
 
     `VCCError` for a matrix that is damaged, and for a file that was written to after it was opened."""
     def __init__(self,
-        group,          # h5py group of the matrix, as AnnData writes it
+        group,          # h5py or zarr group of the matrix, as AnnData writes it
         shape=None,     # (rows, columns); default: what the group says
     ):
-        self.group, self.stamp = group, _stamp(group)
+        self.group = group = noting(group) if _in_zarr(group) else group
+        self.stamp = _stamp(group)
         self.shape = stored_shape(group) if shape is None else tuple(int(n) for n in shape)
-        try: data, indices, self.indptr = group['data'], group['indices'], group['indptr'][:]
+        try: self.data, self.indices, indptr = (group[name] for name in ('data', 'indices', 'indptr'))
         except (KeyError, OSError) as e: raise damaged_file(_name(group), e) from None
-        if len(data) != len(indices):
-            fault = f'{len(data):,} values have {len(indices):,} indices'
-        else: fault = pointer_fault(self.indptr, self.shape[0], len(data))
-        if fault: raise damaged_matrix(_name(group), fault)
+        self.indptr = _read(indptr, slice(None))
+        n_values, n_indices = self.data.shape[0], self.indices.shape[0]
+        if n_values != n_indices: fault = f'{n_values:,} values have {n_indices:,} indices'
+        else: fault = pointer_fault(self.indptr, self.shape[0], n_values)
+        self._require(fault or self._lost())
+
+    def _lost(self): return rows_fault(self.group, self.indptr) if _in_zarr(self.group) else None
+
+    def _require(self, fault):
+        if fault: raise damaged_matrix(_name(self.group), fault)
 
     def __getitem__(self, rows):
         start, stop, _ = rows.indices(self.shape[0])
         values = slice(int(self.indptr[start]), int(self.indptr[stop]))
         _require_unchanged(self.group, self.stamp)
-        try: data, indices = self.group['data'][values], self.group['indices'][values]
-        except OSError as e: raise damaged_file(_name(self.group), e) from None
-        fault = index_fault(indices, self.shape[1])
-        if fault: raise damaged_matrix(_name(self.group), fault)
+        data, indices = _read(self.data, values), _read(self.indices, values)
+        self._require(index_fault(indices, self.shape[1]) or self._lost())
         if data.dtype == np.float16: data = data.astype(np.float32)     # scipy has no float16
         stored = data, indices, self.indptr[start:stop+1] - self.indptr[start]
         return sp.csr_matrix(stored, shape=(stop - start, self.shape[1]))
 
 class DiskDense:
-    "Slices of rows of a dense matrix in an open HDF5 file. `VCCError` as `DiskRows`."
+    "Slices of rows of a dense matrix in an open HDF5 file or zarr store. `VCCError` as `DiskRows`."
     def __init__(self, dataset):
-        self.dataset, self.shape, self.stamp = dataset, dataset.shape, _stamp(dataset)
+        self.dataset = noting(dataset) if _in_zarr(dataset) else dataset
+        self.shape, self.stamp = dataset.shape, _stamp(dataset)
 
     def __getitem__(self, rows):
         _require_unchanged(self.dataset, self.stamp)
-        try: return self.dataset[rows]
-        except OSError as e: raise damaged_file(_name(self.dataset), e) from None
+        block = _read(self.dataset, rows)
+        fault = elements_fault(self.dataset) if _in_zarr(self.dataset) else None
+        if fault: raise uncertain_zeros(_name(self.dataset), fault)
+        return block
+
+def uncertain_zeros(where, fault) -> VCCError:
+    "The error for chunks of a zarr store that are not there, though zeros can have been meant."
+    return VCCError(f'{where} may be damaged: {fault}, and zarr reads zeros; copy or download the store again, or, if zeros '
+        "are meant, write it again after zarr.config.set({'array.write_empty_chunks': True})")
 
 # %% ../../nbs/1_data/12_storage.ipynb #af3a755c
 @kernel
@@ -178,6 +207,64 @@ class SummedRows:
         block.sum_duplicates()
         return block
 
+# %% ../../nbs/1_data/12_storage.ipynb #a4f56815
+class StackedRows:
+    "Slices of the rows of several matrices, one below the other, on a common axis of columns (CSR float32)."
+    def __init__(self,
+        parts,          # matrices whose rows can be sliced
+        columns,        # of each, (its columns,) place on the common axis; -1: not on it
+        n_columns:int,  # on the common axis
+    ):
+        self.parts, self.columns = list(parts), [np.asarray(places, np.int32) for places in columns]
+        self.edges = np.cumsum([0, *(X.shape[0] for X in self.parts)])
+        self.shape = int(self.edges[-1]), int(n_columns)
+
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(self.shape[0])
+        blocks = []
+        for X, columns, (first, end) in zip(self.parts, self.columns, pairwise(self.edges)):
+            top, bottom = max(start, first) - first, min(stop, end) - first
+            if top < bottom: blocks.append(on_axis(X[top:bottom], columns, self.shape[1]))
+        if not blocks: return sp.csr_matrix((0, self.shape[1]), dtype=np.float32)
+        return blocks[0] if len(blocks) == 1 else sp.vstack(blocks, format='csr')
+
+def on_axis(
+    block,          # rows, sparse or dense
+    columns,        # (its columns,) place of each on the axis; -1: not on it
+    n_columns:int,  # on the axis
+):                  # -> CSR float32 (rows, n_columns), columns of a row in order
+    "Rows on another axis of columns."
+    block = sp.csr_matrix(block, dtype=np.float32)
+    if len(columns) == n_columns and np.array_equal(columns, np.arange(n_columns)): return block
+    data, indices, indptr = block.data, columns[block.indices], block.indptr
+    if (columns < 0).any():
+        kept = indices >= 0
+        indptr = np.concatenate([[0], np.cumsum(kept)])[indptr].astype(indptr.dtype)
+        data, indices = data[kept], indices[kept]
+    placed = sp.csr_matrix((data, indices, indptr), shape=(block.shape[0], n_columns))
+    placed.sort_indices()
+    return placed
+
+class ChosenRows:
+    "Slices of some rows of a matrix, which stays where it is."
+    def __init__(self,
+        X,              # matrix whose rows can be sliced
+        positions,      # (rows,) numbers of those wanted, from top to bottom
+    ):
+        self.X, self.positions = X, np.asarray(positions)
+        self.shape = len(self.positions), X.shape[1]
+
+    def __getitem__(self, rows):
+        wanted = self.positions[rows]
+        if not len(wanted): return sp.csr_matrix((0, self.shape[1]), dtype=np.float32)
+        return _rows_at(self.X, wanted)
+
+def is_on_disk(X) -> bool:
+    "Is it a matrix whose rows, or some of them, are read from a file or a store?"
+    if isinstance(X, (SummedRows, ChosenRows)): return is_on_disk(X.X)
+    if isinstance(X, StackedRows): return any(is_on_disk(part) for part in X.parts)
+    return isinstance(X, (DiskRows, DiskDense, DiskColumns))
+
 # %% ../../nbs/1_data/12_storage.ipynb #178a6861
 @kernel
 def _weighted_sum(
@@ -201,7 +288,8 @@ def content_mark(
     X,          # matrix whose rows can be sliced: in memory, or one of the classes here
 ):              # -> what can be compared; None: nothing can be said
     "What tells whether a matrix holds what it held. `VCCError` for a file that was written to."
-    if isinstance(X, SummedRows): return content_mark(X.X)
+    if isinstance(X, (SummedRows, ChosenRows)): return content_mark(X.X)
+    if isinstance(X, StackedRows): return tuple(content_mark(part) for part in X.parts)
     if isinstance(X, (DiskRows, DiskDense)):
         part = X.group if isinstance(X, DiskRows) else X.dataset
         _require_unchanged(part, X.stamp)
@@ -270,17 +358,23 @@ def _require_disk(gb):
             f'{gb:.2g} GiB in {folder!r}, which has {free:.2g}; '
             'set TMPDIR to a larger place, or save it as CSR')
 
+# %% ../../nbs/1_data/12_storage.ipynb #9f2cf2fc
+def in_memory_rows(X) -> sp.csr_matrix:
+    "All rows of a matrix, float32, in memory; no second copy."
+    rows = GrowingRows(X.shape[1])
+    for _, block in row_blocks(X): rows.add(block)
+    return rows.matrix()
+
 # %% ../../nbs/1_data/12_storage.ipynb #530f34e6
 def _require_h5ad(path):
     "`VCCError` if `path` is no readable HDF5 file with an AnnData in it."
-    if re.match(r'[a-z0-9]+:/', str(path)):
-        raise VCCError(f'{str(path)!r} is a web address and a file is needed; download it first '
-            '(vcc_nb.data.download.fetch does)')
+    if is_url(path):
+        raise VCCError(f'{str(path)!r} is an address and a file is needed; download it first '
+            '(vcc_nb.data.download.fetch does), or name a zarr store, which is read where it lies')
+    path = Path(path)
     try: kind = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError): raise _missing_file(path) from None
     except (OSError, ValueError) as e: raise VCCError(f'{str(path)!r} cannot be opened ({e})') from None
-    if stat.S_ISDIR(kind):
-        raise VCCError(f'{str(path)!r} is a folder; if it is a zarr store, pass anndata.read_zarr(path)')
     if not stat.S_ISREG(kind): raise VCCError(f'{str(path)!r} is a device or pipe; pass an .h5ad file')
     if not os.access(path, os.R_OK):
         raise VCCError(f'you may not read {str(path)!r}; ask its owner, or: chmod u+r')
@@ -358,8 +452,12 @@ class _Salvage:
         full = f'{group.name}/{name}'.replace('//', '/')
         if any(cycle == full or cycle.startswith(full + '/') for cycle in self.cycles):
             return VCCError('it holds a link to a group that it lies in')
-        try: return ad.io.read_elem(group[name])
+        try:
+            part = group[name]
+            value = ad.io.read_elem(part)
         except Exception as e: return e
+        fault = elements_fault(noting(part)) if _in_zarr(part) else None
+        return uncertain_zeros(_name(part), fault) if fault else value
 
     def parts(self, file, name):
         "The members of a group that can be read."
@@ -385,6 +483,7 @@ def table(self:_Salvage, file, name):
     "obs or var, without columns of an unknown kind. `VCCError` if it is damaged."
     whole = self.part(file, name)
     if isinstance(whole, pd.DataFrame): return whole
+    if isinstance(whole, VCCError) and _in_zarr(file): raise whole
     try:
         index, columns = file[name].attrs['_index'], list(file[name].attrs['column-order'])
     except (KeyError, AttributeError): raise damaged_file(f'{name} of {self.path}', whole) from None
@@ -414,14 +513,16 @@ def matrix(self:_Salvage, file):
 
 # %% ../../nbs/1_data/12_storage.ipynb #284224e7
 def open_h5ad(
-    path,           # of an .h5ad file
-    backed:bool,    # leave the matrix on disk
-):                  # -> (AnnData, h5py.File to read the matrix from, or None where it is in memory)
-    """Open an h5ad file. Raises `VCCError` for a missing, foreign or damaged one.
+    path,           # of an .h5ad file, or of a zarr store (see `12_zarr_stores`)
+    backed:bool,    # leave the matrix where it lies
+):                  # -> (AnnData, h5py.File or zarr.Group to read the matrix from, or None where it is in memory)
+    """Open an h5ad file or a zarr store. Raises `VCCError` for a missing, foreign or damaged one.
 
     Parts that cannot be read and are not needed are left out, with a warning."""
-    path = Path(path)
+    path = local_path(path)
+    if is_store(path): return _opened_store(path, backed)
     _require_h5ad(path)
+    path = Path(path)
     # without a chunk cache, blocks are read straight into their arrays
     file = h5py.File(path, 'r', rdcc_nbytes=0) if backed else None
     try:
@@ -475,12 +576,11 @@ def check_tables(adata:ad.AnnData):
 # %% ../../nbs/1_data/12_storage.ipynb #055ac6c3
 def _stored_matrix(adata, layer, file):
     "The matrix in memory, or the part of the file that it is; None where there is none."
-    if layer is not None: return adata.layers[layer]
-    if file is not None:
+    if layer is None and file is not None:
         if file.get('X') is None and 'X' in file.keys():
             raise damaged_file(f'X of {file.filename}', 'a link to nowhere')
         return file.get('X')
-    try: X = adata.X
+    try: X = adata.X if layer is None else adata.layers[layer]
     except KeyError: return     # a backed file without X
     return X.group if isinstance(X, (ad.abc.CSRDataset, ad.abc.CSCDataset)) else X
 
@@ -516,7 +616,7 @@ def expression_matrix(
     adata:ad.AnnData,   # in memory or backed
     layer:str,          # layer with the values; None: X
     notes:list,         # what was done to the matrix is added here
-    file=None,          # the h5py.File that `open_h5ad` gave with a backed `adata`
+    file=None,          # what `open_h5ad` gave with a backed `adata`
 ):                      # -> matrix whose row blocks can be sliced
     "The expression values as a matrix of rows. Raises `VCCError` where there are none, or damaged ones."
     if layer is not None: pick(layer, adata.layers, 'layer')
@@ -536,7 +636,7 @@ def expression_matrix(
     if tuple(shape) != adata.shape:
         raise damaged_matrix(where, f'it is {shape[0]:,} x {shape[1]:,}, and the file has '
             f'{adata.n_obs:,} cells and {adata.n_vars:,} genes')
-    if isinstance(X, h5py.Dataset): return DiskDense(X)
+    if isinstance(X, (h5py.Dataset, zarr.Array)): return DiskDense(X)
     if sparse_format(X) == 'csr': return DiskRows(X)
     if sparse_format(X) == 'csc':
         X = DiskColumns(X)
@@ -546,6 +646,29 @@ def expression_matrix(
     if not sp.issparse(X): return X
     _require_sound(X, where)
     return X if X.format == 'csr' else X.tocsr()
+
+# %% ../../nbs/1_data/12_storage.ipynb #a9bcc2f5
+def _opened_store(path, backed):
+    "The AnnData of a zarr store, and its group where the matrix stays there (see `open_h5ad`)."
+    root = open_store(path)
+    salvage = _Salvage(path, cycles=[])
+    tables = {name: salvage.table(root, name) for name in ('obs', 'var')}
+    more = {name: salvage.parts(root, name) for name in ('obsm', 'varm', 'obsp', 'varp', 'uns') if name in root}
+    names = list(root['layers']) if 'layers' in root else []
+    layers = {name: _matrix_of_store(root['layers'][name], backed) for name in names}
+    X = _matrix_of_store(root['X'], backed) if 'X' in root else None
+    try: adata = ad.AnnData(X, **tables, layers=layers, **more)
+    except (TypeError, ValueError) as e: raise damaged_file(path, e) from None
+    salvage.warn()
+    return adata, root if backed else None
+
+def _matrix_of_store(part, backed):
+    "A matrix as anndata holds it: where it lies, or in memory."
+    _require_numbers(part, _name(part))
+    form = sparse_format(part)
+    if backed: return ad.io.sparse_dataset(part) if form else part
+    if form is None: return DiskDense(part)[:]
+    return DiskRows(part)[:] if form == 'csr' else DiskRows(part, stored_shape(part)[::-1])[:].T.tocsc()
 
 # %% ../../nbs/1_data/12_storage.ipynb #0ee04b78
 def write_rows(

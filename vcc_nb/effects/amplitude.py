@@ -8,11 +8,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/amplitude.html.md"""
 __all__ = ['pds', 'best_setting', 'Calibrated']
 
 # %% ../../nbs/5_effects/58_amplitude.ipynb #dad4d01a
-from copy import copy
 import numpy as np, pandas as pd
 from ..core import TARGET, genes_of, pick
-from ..data.splits import Split
-from .base import EffectModel, TrainingMean
+from .base import EffectModel, TrainingMean, fit_all
 from .held_out import folds_of, out_of_fold
 from ..genes.names import genes_on_axis
 
@@ -74,7 +72,7 @@ class Calibrated(EffectModel):
         self.name = f'{model.name} for {metric}'
 
     def learn(self, train):
-        self.fitted = copy(self.model).fit(train, Split(train.obs[TARGET], [], []))
+        self.fitted = fit_all(self.model, train)
         held_out = out_of_fold(self.model, train, folds=self.folds)[0]
         mean = out_of_fold(TrainingMean(), train, folds=self.folds)[0]
         truth = np.asarray(train.X, np.float64)

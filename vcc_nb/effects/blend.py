@@ -8,13 +8,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/blend.html.md"""
 __all__ = ['share_of', 'mean_spread', 'scale_of_spread', 'Blend']
 
 # %% ../../nbs/5_effects/54_blend.ipynb #20d58c8c
-from copy import copy
 import anndata as ad, numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import TARGET, VCCError
+from ..core import VCCError, pick
 from ..data.splits import Split
-from .base import EffectModel
-from .held_out import out_of_fold, rms_error, row_noise, stack_weights
+from .base import EffectModel, fit_all, measured_genes, predict_rows
+from .held_out import out_of_context, out_of_fold, rms_error, row_noise, stack_weights
 
 # %% ../../nbs/5_effects/54_blend.ipynb #4169f06d
 def share_of(
@@ -67,6 +66,7 @@ class Blend(EffectModel):
         seed:int=0,         # which folds
         believed:int=-1,    # which of `models` has it; -1: the last
         shares=None,        # of `ready`, weighed before; None: weighed by `fit`, on validation targets
+        leave:str='targets',    # out, to weigh: 'targets' by folds, or each of the 'contexts'
     ):
         self.models, self.ready = list(models), list(ready)
         if not -len(self.models) <= believed < len(self.models):
@@ -75,20 +75,25 @@ class Blend(EffectModel):
         if shares is not None and len(shares) != len(self.ready):
             raise VCCError(f'{len(shares)} shares for {len(self.ready)} networks; give one each')
         self.folds, self.belief, self.seed, self.believed = folds, belief, seed, believed
-        self.weighed = shares
+        self.weighed, self.leave = shares, pick(leave, ('targets', 'contexts'), 'leave')
+        self.across = any(getattr(model, 'across', False) for model in [*self.models, *self.ready])
 
     def learn(self, train):
-        truth, noise = np.asarray(train.X, np.float64), row_noise(train)
-        folds = dict(folds=self.folds, seed=self.seed)
-        held_out = [out_of_fold(model, train, **folds) for model in self.models]
-        changes, spreads = zip(*held_out)
+        truth, noise, measured = np.asarray(train.X, np.float64), row_noise(train), measured_genes(train)
+        changes, spreads = zip(*[self._held_out(model, train) for model in self.models])
+        if not measured.all():          # what was not measured has no say
+            truth, changes = truth*measured, [change*measured for change in changes]
         self.weights = self.weigh(changes, truth, noise)
-        everyone = Split(train.obs[TARGET], [], [])
-        self.fitted = [copy(model).fit(train, everyone) for model in self.models]
+        self.fitted = [fit_all(model, train, self.controls) for model in self.models]
         self.shares = list(self.weighed or [])      # of the networks; else in `fit`
         error = truth - self._sum(changes)
-        self.gene_spread = rms_error(error, noise)      # of each gene, where a method gives no spread
+        self.gene_spread = rms_error(error, noise, measured)    # where a method gives no spread
         self.scale = scale_of_spread(mean_spread(self.weights, spreads), error, noise)
+
+    def _held_out(self, model, train):
+        "Change and spread by copies of a method that have not seen the target, or the context."
+        if self.leave == 'contexts': return out_of_context(model, train, controls=self.controls)
+        return out_of_fold(model, train, folds=self.folds, seed=self.seed, controls=self.controls)
 
     def weigh(self,
         changes,    # of each method, (targets, genes): what it says of targets it has not seen
@@ -101,29 +106,30 @@ class Blend(EffectModel):
     def _sum(self, changes):
         return sum(weight*change for weight, change in zip(self.weights, changes))
 
-    def fit(self, effects:ad.AnnData, split:Split):
+    def fit(self, effects:ad.AnnData, split:Split, controls=None):
         "Weights from the training targets, shares of the networks from the validation targets."
-        super().fit(effects, split)
+        super().fit(effects, split, controls)
         if self.weighed is not None:
             return self
-        valid = effects[effects.obs[TARGET].isin(split.valid).to_numpy()]
+        valid = effects[split.mask(effects.obs, 'valid')]
         if self.ready and not valid.n_obs:
             raise VCCError('blend: a network can only be weighed on validation targets, and '
                 'the split has none; hold some out (valid=)')
-        targets = valid.obs[TARGET]
+        truth, noise, measured = np.asarray(valid.X), row_noise(valid), measured_genes(valid)
         for network in self.ready:
-            says, others = network.predict(targets).X, self.predict(targets).X
-            truth, noise = np.asarray(valid.X), row_noise(valid)
+            says, others = predict_rows(network, valid).X, predict_rows(self, valid).X
+            if not measured.all(): says, others, truth = says*measured, others*measured, truth*measured
             self.shares.append(share_of(says, others, truth, noise, self.belief))
         return self
 
 # %% ../../nbs/5_effects/54_blend.ipynb #c7cf420b
 @patch
-def answer(self:Blend, targets):
-    predicted = [m.predict(targets) for m in self.fitted]
+def answer(self:Blend, targets, context=None, control=None):
+    place = dict(context=context, control=control) if self.across else {}
+    predicted = [m.predict(targets, **place) for m in self.fitted]
     change = self._sum([np.asarray(p.X, np.float64) for p in predicted])
     for share, network in zip(self.shares, self.ready):
-        change = change + share*(network.predict(targets).X - change)
+        change = change + share*(network.predict(targets, **place).X - change)
     if self.scale is None: return change, np.tile(self.gene_spread, (len(targets), 1))
     spreads = [p.layers.get('spread') for p in predicted]
     return change, mean_spread(self.weights, spreads)*self.scale

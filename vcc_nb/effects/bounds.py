@@ -8,11 +8,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/bounds.html.md"""
 __all__ = ['conformal_quantile', 'Conformal']
 
 # %% ../../nbs/5_effects/55_bounds.ipynb #3c81a6d4
-from copy import copy
-import anndata as ad, numpy as np
+import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, VCCError
-from ..data.splits import Split
-from .base import EffectModel
+from .base import EffectModel, fit_all, measured_genes
 from .held_out import out_of_fold
 
 # %% ../../nbs/5_effects/55_bounds.ipynb #08eaed84
@@ -43,25 +41,44 @@ class Conformal(EffectModel):
         seed:int=0,         # which folds
     ):
         self.model, self.name, self.coverage = model, model.name, coverage
+        self.across = getattr(model, 'across', False)
         self.folds, self.seed = folds, seed
 
     def learn(self, train):
-        self.fitted = copy(self.model).fit(train, Split(train.obs[TARGET], [], []))
-        change, spread = out_of_fold(self.model, train, folds=self.folds, seed=self.seed)
+        self.fitted = fit_all(self.model, train, self.controls)
+        how = dict(folds=self.folds, seed=self.seed, controls=self.controls)
+        change, spread = out_of_fold(self.model, train, **how)
         error, spread = np.abs(np.asarray(train.X) - change), _positive(spread, train.shape)
-        share_of_genes = np.quantile(error/spread, self.coverage, axis=1, method='inverted_cdf')
-        self.mae = conformal_quantile(error.mean(1)/spread.mean(1), self.coverage)
-        self.gene = conformal_quantile(share_of_genes, self.coverage)
+        mae, share_of_genes = self._by_row(error, spread, measured_genes(train))
+        targets = train.obs[TARGET].to_numpy()
+        self.mae = conformal_quantile(_worst_of_lines(mae, targets), self.coverage)
+        self.gene = conformal_quantile(_worst_of_lines(share_of_genes, targets), self.coverage)
 
-    def predict(self, targets, context=None) -> ad.AnnData:
-        "Effects with obs['mae_bound'] and layers['low'], layers['high']."
-        out = self.fitted.predict(targets, context)
+    def _by_row(self, error, spread, measured):
+        "Mean error of each row, and the error that the wanted share of its genes keeps, in spreads."
+        how = dict(q=self.coverage, axis=1, method='inverted_cdf')
+        if measured.all(): return error.mean(1)/spread.mean(1), np.quantile(error/spread, **how)
+        error, spread = (np.where(measured, x, np.nan) for x in (error, spread))
+        return np.nanmean(error, 1)/np.nanmean(spread, 1), np.nanquantile(error/spread, **how)
+
+    def predict(self, targets, context=None, control=None) -> ad.AnnData:
+        """Effects with obs['mae_bound'] and layers['low'], layers['high']. `VCCError` for a line of which
+        no pair was learned: nothing is known of the errors there."""
+        if self.across and context is not None and context not in self.contexts:
+            raise VCCError(f'{self.name}: bounds are known for {", ".join(self.contexts)}, and not for '
+                f'context {context!r}, of which no pair was measured; predict without Conformal')
+        place = {} if control is None else dict(control=control)
+        out = self.fitted.predict(targets, context, **place)
         spread = _positive(out.layers.get('spread'), out.shape)
         out.obs['mae_bound'] = self.mae*spread.mean(1)
         reach = (self.gene*spread).astype(np.float32)
         out.layers['low'], out.layers['high'] = out.X - reach, out.X + reach
         out.uns['coverage'] = self.coverage
         return out
+
+def _worst_of_lines(values, targets):
+    "(targets,) the largest value of each target; a bound for it holds in all lines."
+    return pd.Series(values).groupby(targets).max().to_numpy()
 
 def _positive(spread, shape):
     "The spread, nowhere 0 (a gene that never changes); 1 for a method that gives none."

@@ -217,6 +217,7 @@ class KernelRidge(EffectModel):
         if self.choose and len(effects) > 2: self.weights = choose_weights(parts, scores, noise)
         K = sum(w*parts[source] for source, w in self.weights.items())/sum(self.weights.values())
         error = self._fit_components(K, scores, noise)
+        self.unseen_scores = scores - error
         in_kernel_units = np.sqrt(1/np.mean(1/np.diag(self.inverse)/noise))
         self.spread = rms_error(error @ self.directions, noise)*in_kernel_units
 
@@ -240,6 +241,10 @@ class KernelRidge(EffectModel):
                 least_total = loss.sum()
                 self.share, self.penalty, self.inverse = share, penalty, inverse
         return chosen_error
+
+    def unseen(self):
+        "(targets, genes) what is said of each training target by a fit without it."
+        return self.unseen_scores @ self.directions
 
     def answer(self, targets):
         K = self.kernel.reweighted(self.weights)(targets, self.targets)

@@ -16,7 +16,8 @@ from ..data.splits import Split
 from .base import EffectModel
 from .held_out import out_of_fold, rms_error, row_noise, stack_weights
 from .ridge import SharedResponse
-from ..genes.names import genes_by_perturbation, match_symbols
+from ..data.symbols import match_symbols
+from ..genes.names import genes_by_perturbation
 
 # %% ../../nbs/5_effects/53_transfer.ipynb #a27866ed
 def gene_slopes(

@@ -19,7 +19,8 @@ from ..core import VCCError, combined, genes_of, pick
 from ..data.embedded import go_terms, reactome_pathways
 from ..data.screen import Screen
 from ..data.splits import Split
-from .names import as_list, current_symbol, find_name, genes_by_perturbation
+from ..data.symbols import current_symbol, find_name
+from .names import as_list, genes_by_perturbation
 from .neighbours import coexpression_similarity, membership, term_weights
 
 # %% ../../nbs/2_genes/24_likeness.ipynb #3b77831a

@@ -9,6 +9,7 @@ __all__ = ['n_human', 'silent_cells', 'nearest', 'by_blocks', 'membership', 'ter
            'regulation_similarity', 'coexpression_similarity']
 
 # %% ../../nbs/2_genes/22_neighbours.ipynb #ee2c90ec
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 import numpy as np, pandas as pd, scipy.sparse as sp
@@ -17,7 +18,7 @@ from ..core import VCCError, np_rng, pick
 from ..data.embedded import go_terms, reactome_pathways
 from ..data.screen import Screen
 from ..data.splits import Split
-from .names import match_symbols
+from ..data.symbols import match_symbols
 
 # %% ../../nbs/2_genes/22_neighbours.ipynb #3a46d171
 @kernel
@@ -201,13 +202,12 @@ def regulation_similarity(
 silent_cells = 50   # as if so many cells that say nothing of a correlation had been added
 
 def _standardised(
-    X,              # CSR cells x genes, log-normalised
-    contexts,       # (cells,) labels
+    X,              # CSR cells x genes of one context, log-normalised
     depth,          # (cells,) counts
 ) -> tuple:         # (genes x cells, each row of mean 0 and length 1 or 0; degrees of freedom left)
-    "Expression after context and log depth are taken out of each gene."
+    "Expression after the mean and log depth are taken out of each gene."
     from scipy.linalg import orth
-    explained = np.c_[pd.get_dummies(contexts).to_numpy(float), np.log(depth)]
+    explained = np.c_[np.ones(len(depth)), np.log(depth)]
     basis = orth(explained).astype(np.float32)
     Z = X.T.toarray()
     Z -= (Z @ basis) @ basis.T
@@ -222,18 +222,57 @@ def _control_cells(screen, split, cells, seed):
     generator = np_rng(seed, 'coexpression')
     return np.sort(generator.choice(rows, min(cells, len(rows)), replace=False))
 
-# %% ../../nbs/2_genes/22_neighbours.ipynb #81bb58a2
-def _most_correlated(
-    Z,                      # genes x cells: products of rows are correlations
-    n,                      # neighbours of each gene at most
-    largest_noise,          # a correlation that does not exceed this is no edge
-):
-    def correlations(i, j):
-        correlation = Z[i:j] @ Z.T
+# %% ../../nbs/2_genes/22_neighbours.ipynb #adf33c16
+@dataclass
+class _ControlCells:
+    "Standardised expression of control cells, context by context."
+    Z:np.ndarray            # (genes, cells): the cells of a context stand together, times its root weight
+    measured:np.ndarray     # (genes, contexts) bool
+    weight:np.ndarray       # (contexts,) share of the degrees of freedom
+    freedom:int             # degrees of freedom of all contexts
+
+    def correlations(self, i, j):
+        "(j - i, genes) those of genes i to j - 1 that exceed what noise gives; 0 elsewhere."
+        correlation = self.Z[i:j] @ self.Z.T
+        largest_noise = np.sqrt(2*np.log(max(len(self.Z), 2))/self.freedom)
+        if not self.measured.all():
+            share = (self.measured[i:j]*self.weight) @ self.measured.T      # in contexts that have both
+            share = np.maximum(share, 1e-12).astype(np.float32)
+            correlation /= share
+            largest_noise = largest_noise/np.sqrt(share)
         correlation[np.abs(correlation) <= largest_noise] = 0
         return correlation
-    return by_blocks(correlations, len(Z), n)
 
+def _standardised_by_context(
+    screen:Screen,
+    rows,           # positions of the cells
+    genes,          # names on the screen's axis
+) -> _ControlCells:
+    "Each context's cells alone, rare genes shrunken."
+    mask = np.zeros(len(screen.labels), bool)
+    mask[rows] = True
+    X, of_cell = screen.lognorm(mask, genes), screen.contexts[rows]
+    contexts = sorted(set(of_cell))
+    cells_of = [np.flatnonzero(of_cell == context) for context in contexts]
+    stops = np.cumsum([len(cells) for cells in cells_of])
+    places = [slice(stop - len(cells), stop) for cells, stop in zip(cells_of, stops)]
+    Z, freedom = np.empty((len(genes), len(rows)), np.float32), []
+    for cells, place in zip(cells_of, places):
+        Z[:, place], left = _shrunken(X[cells], screen.depth[rows[cells]])
+        freedom.append(left)
+    weight = np.array(freedom)/sum(freedom)
+    for place, share in zip(places, weight): Z[:, place] *= np.float32(np.sqrt(share))
+    measured = screen.measured.loc[contexts, genes].to_numpy().T
+    return _ControlCells(Z, measured, weight, sum(freedom))
+
+def _shrunken(X, depth):
+    "What `_standardised` gives, less of it for genes that are rarely seen."
+    Z, freedom = _standardised(X, depth)
+    detected = np.asarray((X > 0).sum(0)).ravel().astype(np.float32)
+    Z *= np.sqrt(detected/(detected + silent_cells))[:, None]
+    return Z, freedom
+
+# %% ../../nbs/2_genes/22_neighbours.ipynb #81bb58a2
 def coexpression_similarity(
     genes,                  # gene symbols
     n:int,                  # neighbours of each at most
@@ -243,19 +282,14 @@ def coexpression_similarity(
     cells:int=2000,         # draw so many of them at most
     seed:int=0,             # which ones
 ) -> tuple:                 # (CSR genes x genes, the nearest `n` of each; DataFrame of repaired names)
-    "Shrunken correlation over control cells, depth and context taken out, beyond what noise gives."
-    rows = _control_cells(screen, split, cells, seed)
-    mask = np.zeros(len(screen.labels), bool)
-    mask[rows] = True
+    """Shrunken correlation over control cells, within contexts, beyond what noise gives.
+
+    Depth is taken out; of two genes those contexts count that measured both."""
     on_panel, report = match_symbols(genes, screen.genes)
     index = pd.Index(genes).get_indexer(list(on_panel))
     if not len(index): return sp.csr_matrix((len(genes), len(genes)), dtype=np.float32), report
-
-    X = screen.lognorm(mask, list(on_panel.values()))
-    Z, freedom = _standardised(X, screen.contexts[rows], screen.depth[rows])
-    detected = np.asarray((X > 0).sum(0)).ravel().astype(np.float32)
-    Z *= np.sqrt(detected/(detected + silent_cells))[:, None]
-    largest_noise = np.sqrt(2*np.log(max(len(index), 2))/freedom)
-    near = _most_correlated(Z, n, largest_noise).tocoo()
+    rows = _control_cells(screen, split, cells, seed)
+    controls = _standardised_by_context(screen, rows, list(on_panel.values()))
+    near = by_blocks(controls.correlations, len(index), n).tocoo()
     entries = near.data, (index[near.row], index[near.col])
     return sp.csr_matrix(entries, shape=(len(genes), len(genes)), dtype=np.float32), report

@@ -18,8 +18,9 @@ from ..core import VCCError, atomic_path, pick
 from ..data.storage import write_rows, expression_matrix
 from ..data.bulks import effects_of
 from ..data.screen import Screen, open_screen
+from ..data.screens import Screens
 from ..data.splits import Split
-from .evidence import Evidence, evidence
+from .evidence import Evidence, evidence, training_effects
 from .names import genes_on_axis
 from .sets import gene_sets
 
@@ -241,18 +242,23 @@ class BiologicalGeneSelector:
 
 # %% ../../nbs/2_genes/23_selection.ipynb #9164f6d4
 def shares(
-    bulk:ad.AnnData,    # pseudobulks of the perturbations to judge by
-    control:str,        # label of the control cells
-) -> pd.DataFrame:      # genes x (expression, changed, effect): each gene's share of the whole
-    "How much of what there is each gene holds: transcripts, changed pairs, squared effect."
+    bulk:ad.AnnData,            # pseudobulks of the perturbations to judge by
+    control:str,                # label of the control cells
+    effects:ad.AnnData=None,    # of these perturbations; default: made from `bulk`
+) -> pd.DataFrame:              # genes x (expression, changed, effect): each gene's share of the whole
+    """How much of what there is each gene holds: transcripts, changed pairs, squared effect.
+
+    A gene that a line did not measure (`se` infinite) is not among the pairs of that line."""
     from scipy.stats import norm, false_discovery_control
-    effects = effects_of(bulk, control)
+    if effects is None: effects = effects_of(bulk, control)
     change, se = np.asarray(effects.X, np.float64), effects.layers['se'].astype(np.float64)
+    measured = np.isfinite(se)
     z = np.divide(change, se, out=np.zeros_like(change), where=se > 0)
-    p = 2*norm.sf(np.abs(z))
-    q = false_discovery_control(p.ravel()).reshape(p.shape)
-    held = {'expression': bulk.var['sum'].to_numpy(), 'changed': (q < .05).sum(0),
-        'effect': np.clip((change**2 - se**2).sum(0), 0, None)}
+    p = 2*norm.sf(np.abs(z[measured]))
+    is_changed, excess = np.zeros(se.shape, bool), np.where(measured, change**2 - se**2, 0)
+    is_changed[measured] = false_discovery_control(p) < .05
+    held = {'expression': bulk.var['sum'].to_numpy(), 'changed': is_changed.sum(0),
+        'effect': np.clip(excess.sum(0), 0, None)}
     share = {name: value/max(value.sum(), 1e-12) for name, value in held.items()}
     return pd.DataFrame(share, index=effects.var_names)
 
@@ -266,7 +272,8 @@ def coverage(
 ) -> pd.DataFrame:                  # chosen as -> genes, and the shares of `shares` that they hold
     "What a selection keeps, by category and in all, and what the same number of other genes would."
     rows = None if split is None else split.rows(screen, part)
-    share = shares(screen.pseudobulks(rows), screen.control)
+    bulk = screen.pseudobulks(rows)
+    share = shares(bulk, screen.control, training_effects(screen, bulk, rows))
     n, n_genes, chosen = len(selection), len(share), selection.table.chosen_as
     held = share.loc[selection.genes].groupby(chosen, sort=False).sum()
     held.insert(0, 'genes', chosen.value_counts())
@@ -307,6 +314,31 @@ def write_subset(
                 blocks = (sp.csr_matrix(X[i:i+1024])[:, columns].sorted_indices() for i in starts)
                 write_rows(file, name, blocks)
 
+# %% ../../nbs/2_genes/23_selection.ipynb #cdfacba0
+def _require_other_file(screen, path):
+    "`VCCError` if `path` is a file that the screen reads."
+    parts = screen.parts if isinstance(screen, Screens) else [screen]
+    files = [Path(part.adata.filename).resolve() for part in parts if part.adata.isbacked]
+    if Path(path).resolve() in files:
+        raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
+
+def _require_one_matrix(
+    screen,
+    genes,          # selected
+    path,           # to write, or None
+):
+    "`VCCError` for lines in several files without a path, or of which one lacks a gene."
+    if not isinstance(screen, Screens): return
+    if path is None:
+        raise VCCError('the screen lies in several files, so that there is no AnnData to make a view of; '
+            'name a file for the smaller screen (path=)')
+    lacks = ~screen.measured[list(genes)]
+    if lacks.any(axis=None):
+        context, gene = lacks.stack().idxmax()
+        raise VCCError(f'{lacks.any().sum():,} of {len(genes):,} selected genes were not measured in every line '
+            f"({gene!r} not in {context!r}), and one file would hold them as zeros; open the lines with "
+            "genes='shared'")
+
 def select_optimal_genes(
     adata,                      # AnnData (cells x genes), path, or Screen
     target_genes:int=3000,      # how many genes to keep
@@ -317,13 +349,13 @@ def select_optimal_genes(
 ) -> tuple:                     # (AnnData of these genes in rank order, list of gene symbols)
     """Subset a screen to its most useful genes, best first.
 
-    Raises `VCCError` as `BiologicalGeneSelector` does, and for a `path` that is the screen's own."""
+    Raises `VCCError` as `BiologicalGeneSelector` does, for a `path` that is the screen's own, and for
+    lines in several files without a path, or of which one lacks a selected gene."""
     screen = open_screen(adata)
-    if path is not None and screen.adata.isbacked:
-        if Path(path).resolve() == Path(screen.adata.filename).resolve():
-            raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
+    if path is not None: _require_other_file(screen, path)
     selection = BiologicalGeneSelector(target_genes).select(screen, split)
     if save_to is not None: selection.save(save_to)
+    _require_one_matrix(screen, selection.genes, path)
     if path is None: return screen.adata[:, selection.genes], selection.genes
     write_subset(screen, selection, path)
     return ad.read_h5ad(path, backed='r'), selection.genes

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import VCCError, near
 from ..data.embedded import read_gmt, shipped_file
-from .names import match_symbols
+from ..data.symbols import match_symbols
 
 # %% ../../nbs/2_genes/21_sets.ipynb #74a069a4
 _columns = ['gene', 'set', 'tier', 'term', 'weight', 'source', 'release', 'licence']

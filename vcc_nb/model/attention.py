@@ -132,8 +132,9 @@ class Graph(nn.Module):
 
     def may_read(self, target_B):
         "(B, G, G) who may read whom, dense: for small examples."
-        may_BGG = torch.zeros(len(target_B), len(self), len(self), dtype=torch.bool)
-        may_BGG[:, self.rows(), self.indices.long()] = True
+        shape, device = (len(target_B), len(self), len(self)), target_B.device
+        may_BGG = torch.zeros(shape, dtype=torch.bool, device=device)
+        may_BGG[:, self.rows().to(device), self.indices.long().to(device)] = True
         for may_GG, target in zip(may_BGG, target_B.tolist()):
             if target >= 0: may_GG[:, target] = True
         return may_BGG

@@ -11,10 +11,11 @@ __all__ = ['losses', 'mean_squared', 'huber', 'weighted', 'example_noise', 'meas
 # %% ../../nbs/3_model/33_losses.ipynb #bafbc187
 from functools import partial
 import numpy as np, torch, torch.nn.functional as F
-from ..core import VCCError, pick
+from ..core import CONTEXT, VCCError, pick
 from ..data.bulks import effects_of
 from ..data.screen import Screen
 from ..data.splits import Split
+from ..genes.evidence import mean_of_measured, measured_rows
 
 # %% ../../nbs/3_model/33_losses.ipynb #6419c3b8
 def _pair(predicted_BG, batch):
@@ -65,26 +66,39 @@ def example_noise(
 ) -> float:
     "Standard deviation (log scale) of the mean of `set_size` training cells: rms over genes."
     bulk = _training_bulk(screen, split, genes)
-    cell_variance = np.average(bulk.layers['var'].mean(1), weights=bulk.obs['n_cells'])
+    variance, measured = bulk.layers['var'], measured_rows(screen, bulk.obs[CONTEXT], genes)
+    if not measured.all(): variance = np.ma.masked_array(variance, ~measured)
+    cell_variance = np.average(variance.mean(1), weights=bulk.obs['n_cells'])
     return float(np.sqrt(cell_variance/set_size))
+
+def _signal_and_noise(
+    effects,            # Effects of training perturbations; `se` infinite: not measured
+) -> tuple:             # (genes,) mean squared change beyond noise, mean squared error
+    "What of each gene's change can be told from noise: means over the rows that measured it."
+    se2 = effects.layers['se'].astype(np.float64)**2
+    squared_change = np.asarray(effects.X, np.float64)**2
+    measured, alike = np.isfinite(se2), np.ones(len(se2))
+    noise = mean_of_measured(se2, alike, measured)
+    return np.clip(mean_of_measured(squared_change, alike, measured) - noise, 0, None), noise
 
 def measurable_weights(
     screen:Screen,
     split:Split,
     genes,              # gene symbols, in the model's order
-) -> np.ndarray:        # (genes,) float32, mean 1
+) -> np.ndarray:        # (genes,) float32, mean 1; 0 for a gene that no training line measured
     "How much of each gene's change can be measured, from training cells: its signal times detection."
     bulk = _training_bulk(screen, split, genes)
-    effects = effects_of(bulk, screen.control)
-    noise = (effects.layers['se'].astype(np.float64)**2).mean(0)
-    squared_change = (np.asarray(effects.X, np.float64)**2).mean(0)
-    signal = np.clip(squared_change - noise, 0, None)
-    detected = np.average(bulk.layers['detected'], axis=0, weights=bulk.obs['n_cells'])
+    if len(screen.context_names) == 1: effects = effects_of(bulk, screen.control)
+    else: effects = screen.effects(split.rows(screen, 'train'))[:, list(genes)]
+    signal, noise = _signal_and_noise(effects)
+    measured = measured_rows(screen, bulk.obs[CONTEXT], genes)
+    detected = mean_of_measured(bulk.layers['detected'], bulk.obs['n_cells'], measured)
     weights = signal/np.maximum(signal + noise, 1e-12)*detected
     if not weights.any():
         raise VCCError('no gene of these shows a change above its noise in the training cells, '
             'so there is nothing to weigh by; use an unweighted loss')
-    weights = np.maximum(weights, .1*weights.mean())
+    is_learned = np.isfinite(effects.layers['se']).any(0)
+    weights = np.maximum(weights, .1*weights.mean())*is_learned
     return (weights/weights.mean()).astype(np.float32)
 
 # %% ../../nbs/3_model/33_losses.ipynb #f88dc8b9
@@ -154,7 +168,10 @@ def _control_means(screen, genes, contexts, set_size):
     bulk = screen.pseudobulks(screen.is_control)[:, list(genes)].to_df().set_axis(control_contexts)
     if contexts is not None and len(contexts) > 1:
         return bulk.reindex(list(contexts)).to_numpy(np.float32)
-    screen.require_one_context()
+    if len(bulk) > 1:
+        raise VCCError('the energy loss compares cells within a context, and the screen has '
+            f'{len(bulk)} ({", ".join(bulk.index[:4])}): name them, as for the batches '
+            f'(contexts={list(bulk.index[:4])}), or choose another loss')
     return bulk.to_numpy(np.float32)
 
 def make_loss(

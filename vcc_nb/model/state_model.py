@@ -265,8 +265,8 @@ def create_memory_efficient_model(
     **options,                      # of the model: network, n_layers, n_features, n_contexts, dropout
 ) -> MemoryEfficientStateModel:
     "A `MemoryEfficientStateModel` with reproducible initial weights, whatever was drawn before."
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):         # weights are drawn on the CPU: no GPU is touched
+        torch.default_generator.manual_seed(seed)
         return MemoryEfficientStateModel(n_genes, embed_dim, n_heads, attention_type, **options)
 
 # %% ../../nbs/3_model/32_state_model.ipynb #b912b379
@@ -301,7 +301,7 @@ def carry(
 
 def _matrix_of(graph):
     "The graph as a matrix of ones and zeros (CSR float32), genes in the graph's order."
-    indptr, indices = graph.indptr.numpy(), graph.indices.numpy()
+    indptr, indices = graph.indptr.cpu().numpy(), graph.indices.cpu().numpy()
     ones = np.ones(len(indices), np.float32)
     return sp.csr_matrix((ones, indices, indptr), shape=(len(graph), len(graph)))
 
@@ -311,7 +311,7 @@ def _from_neighbours(
     graph,          # who reads whom
 ):                  # -> G x E
     "The rows; those that join are the mean of the old ones they read, if they read any."
-    place_G = graph.order.argsort().numpy()
+    place_G = graph.order.argsort().cpu().numpy()
     is_old = sp.diags(is_old_G.numpy().astype(np.float32))
     reads_old = _matrix_of(graph)[place_G][:, place_G] @ is_old
     n_old_G = torch.as_tensor(np.asarray(reads_old.sum(1)).ravel())

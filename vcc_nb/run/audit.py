@@ -23,7 +23,8 @@ from vcc_nb.data.storage import (DiskColumns, DiskDense, DiskRows, SummedRows, e
     open_h5ad)
 from ..data.values import check_values, recognise_values, scan_values, values_fault
 from ..genes.likeness import annotated_genes
-from ..genes.names import current_symbol, genes_on_axis
+from ..data.symbols import current_symbol
+from ..genes.names import genes_on_axis
 from .signal import Signal, measure, spread_cells
 
 # %% ../../nbs/7_run/83_audit.ipynb #fcace7da

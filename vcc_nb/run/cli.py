@@ -11,8 +11,9 @@ __all__ = ['short_names', 'metavars', 'flag_of', 'add_setting', 'within_range', 
 import argparse, ast, contextlib, json, os, re, shlex, sys, typing, warnings
 from dataclasses import dataclass
 from pathlib import Path
-from ..core import VCCError, atomic_path, near, one_sentence, pick, refuse_same_file
-from .settings import Rule, checked, create_training_config, demo, setting_fields, setting_help
+from ..core import CONTEXT, TARGET, VCCError, atomic_path, near, one_sentence, pick, refuse_same_file
+from vcc_nb.run.settings import (Rule, checked, create_training_config, demo, paths_of, setting_fields,
+    setting_help)
 
 # %% ../../nbs/7_run/82_cli.ipynb #07705c37
 short_names = dict(target_genes='genes', attention_type='attention', n_heads='heads',
@@ -77,6 +78,8 @@ def add_setting(
         options['type'] = _reader_of(setting)
         short = {int: 'N', float: 'X'}.get(_kind_of(setting), 'NAME')
         options['metavar'] = metavars.get(name, short)
+    if name == 'data':
+        options['action'] = 'append'                        # one or several files
     parser.add_argument(flag_of(name), **options | changes)
 
 
@@ -102,24 +105,29 @@ def options_of(parser) -> dict:
 def in_shell_words(
     message:str,
     options:dict,       # name -> option, see `options_of`
+    others:dict={},     # the same, of other commands: a cure may name them
 ) -> str:
     "The message with arguments as the shell has them: --loss energy for `loss='energy'`."
+    known = others | options
+
     def word(match):
-        option, value = options[match['name']], match['value']
+        option, value = known[match['name']], match['value']
         with contextlib.suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value)         # a text or a list, as Python writes it
         if isinstance(value, bool):
             if match['name'] == 'context_key':
                 return f'{option} none'
             return option if value else option.replace('--', '--no-', 1)
+        if isinstance(value, (list, tuple)) and match['name'] == 'data':
+            return ' '.join(f'{option} {shlex.quote(path)}' for path in value)
         if isinstance(value, (list, tuple)):
             value = ','.join(map(str, value)) if match['name'] == 'control' else json.dumps(value)
         return f'{option} {shlex.quote(str(value))}' if value != '' else option
 
-    names = '|'.join(sorted(options, key=len, reverse=True))
+    names = '|'.join(sorted(known, key=len, reverse=True))
     values = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|[^\s,;:)]*"""
     message = re.sub(rf'\b(?P<name>{names})=(?P<value>{values})', word, message)
-    return re.sub(rf"^({names})(?= ')", lambda match: options[match[1]], message)
+    return re.sub(rf"^({'|'.join(options)})(?= ')", lambda match: options[match[1]], message)
 
 # %% ../../nbs/7_run/82_cli.ipynb #260ee4ab
 @dataclass(frozen=True)
@@ -218,7 +226,12 @@ def main(argv=None):
     except (Exception, KeyboardInterrupt) as error:
         if (told := one_sentence(error)) is None: raise
         sentence, status = told
-        _tell(in_shell_words(sentence, words), status)
+        _tell(in_shell_words(sentence, words, _flags()), status)
+
+
+def _flags() -> dict:
+    "Flat name -> option of every setting."
+    return {name: flag_of(name) for name in setting_fields()}
 
 
 def _keep_inputs(
@@ -234,7 +247,7 @@ def _keep_inputs(
     inputs = [*files, *runs]
     for run in runs:
         settings = RunFolder.read(run).config.flat()
-        inputs += [settings[name] for name in ('data', 'split', 'elsewhere', 'gene_table')]
+        inputs += [*paths_of(settings['data']), settings['split'], settings['elsewhere'], settings['gene_table']]
     refuse_same_file(out, *inputs, option=option)
 
 # %% ../../nbs/7_run/82_cli.ipynb #c7b21557
@@ -293,6 +306,7 @@ _commands['train'] = _Command(
         'vcc_nb train --demo',
         'vcc_nb train --data my_screen.h5ad --strategy standard --genes 3000 --epochs 20',
         'vcc_nb train --data my_screen.h5ad --strategy progressive --genes 5000 --epochs 30 --device cpu',
+        'vcc_nb train --data k562.h5ad --data rpe1.h5ad --data hepg2.h5ad --hold-out context --season 2026',
         'vcc_nb train --resume training_runs/my_run',
         'vcc_nb train --data my_screen.h5ad --genes 5000 --memory-gb 4 --dry-run',
         'torchrun --nproc_per_node=2 -m vcc_nb train --data my_screen.h5ad --output-dir training_runs/both'),
@@ -304,9 +318,8 @@ def _summary(run) -> str:
     "Held-out perturbations, scores, verdicts, and where the report is."
     from vcc_nb.challenge.compare import score_table
     from vcc_nb.run.report import markdown_table, verdicts
-    held_out = ', '.join(run.task.split.test)
     table = markdown_table(score_table(run.scores.table), 4)
-    return (f'\nHeld-out perturbations: {held_out}\n\n{table}\n\n{verdicts(run)}\n'
+    return (f'\nHeld-out perturbations: {run.task.in_words("test")}\n\n{table}\n\n{verdicts(run)}\n'
             f'Report: {run.path/"training_report.md"}')
 
 # %% ../../nbs/7_run/82_cli.ipynb #88ae53e9
@@ -329,11 +342,6 @@ def _dry_run(pipeline):
         dry.require_room()
     except VCCError as refused:
         _tell(in_shell_words(str(refused), _flags()), 1)
-
-
-def _flags() -> dict:
-    "Flat name -> option of every setting."
-    return {name: flag_of(name) for name in setting_fields()}
 
 
 def _whole_job(fitted) -> str:
@@ -367,7 +375,7 @@ def _select(
     "Choose genes, write them with their reasons, and print what they keep."
     if data is None:
         raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
-    _keep_inputs(out, data, split, sets)
+    _keep_inputs(out, *paths_of(data), split, sets)
     from vcc_nb.data.splits import Split
     from vcc_nb.genes.selection import BiologicalGeneSelector, coverage
     from vcc_nb.run.report import markdown_table
@@ -534,9 +542,13 @@ def _predict_options(parser):
     add('--targets', required=True, metavar='A,B|FILE',
         help='gene symbols, or a CSV with a column target_gene')
     add('--method', metavar='NAME', help=_method)
+    add('--context', metavar='NAME',
+        help='in which context (default: all that the run knows, or those of --controls)')
+    add('--controls', metavar='FILE',
+        help='control cells of other lines: a run of several contexts answers for them, too')
     add('--out', default='effects.h5ad', metavar='FILE',
-        help='.h5ad, or .csv (a row a target, natural-log changes; default: effects.h5ad)')
-    add('--data', metavar='FILE', help=_screen_in_memory)
+        help='.h5ad, or .csv (a row a target and context, natural-log changes; default: effects.h5ad)')
+    add_setting(parser, 'data', help=_screen_in_memory)
     _accept_option(parser)
 
 
@@ -556,7 +568,7 @@ def _predict(
     "Write the effects of the targets, and say which of them have no annotation."
     from vcc_nb.run.pipeline import read_run
     pick(Path(out).suffix, ('.h5ad', '.csv'), 'ending of --out')
-    _keep_inputs(out, data, targets, runs=[folder])
+    _keep_inputs(out, *paths_of(data), targets, options.get('controls'), runs=[folder])
     run = read_run(folder, data, accept_changed_data=accept_changed_data)
     effects = run.predict_effects(targets, **options)
     with atomic_path(out) as path:
@@ -564,17 +576,28 @@ def _predict(
             effects.write_h5ad(path)
         else:
             effects.to_df().to_csv(path)
-    for note in effects.uns.get('notes', []):
-        print(note)
-    print(f'{effects.n_obs} targets x {effects.n_vars:,} genes: {out}')
-    unknown = ', '.join(effects.obs_names[~effects.obs.known])
+    print(f'{_rows_in_words(effects)} x {effects.n_vars:,} genes: {out}')
+    unknown = ', '.join(dict.fromkeys(effects.obs[TARGET][~effects.obs.known]))
     if unknown:
         print(f'Without any annotation, so hardly more than the mean response: {unknown}')
+    for note in effects.uns.get('notes', []):
+        print(note)
+
+
+def _rows_in_words(effects) -> str:
+    "'2 targets', or '2 targets in each of 3 contexts (A549, K562, iPSC)'."
+    targets = f'{effects.obs[TARGET].nunique()} targets'
+    if CONTEXT not in effects.obs:
+        return targets
+    contexts = list(effects.obs[CONTEXT].unique())
+    each = f'in context {contexts[0]}' if len(contexts) == 1 else f'in each of {len(contexts)} contexts ({", ".join(contexts)})'
+    return f'{targets} {each}'
 
 
 _commands['predict'] = _Command(
     _predict, _predict_options, 'effects of knocking down any genes, by a finished run',
-    examples=('vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad',))
+    examples=('vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad',
+              'vcc_nb predict training_runs/three_lines --targets TP53,MYC --controls ipsc.h5ad'))
 
 # %% ../../nbs/7_run/82_cli.ipynb #cde5a0af
 def _evaluate_options(parser):
@@ -630,7 +653,7 @@ def _report_options(parser):
         help="run it again without a part: 'without attention', 'without curriculum', 'without priors', "
              "'highly variable genes', 'network alone', or 'all'")
     add('--seeds', type=within_range(int, 1, 1000), default=1, metavar='N', help='seeds of the ablations (default: 1)')
-    add('--data', metavar='FILE', help=_screen_in_memory)
+    add_setting(parser, 'data', help=_screen_in_memory)
     _accept_option(parser)
 
 
@@ -670,7 +693,8 @@ def _submit_options(parser):
     add('--season', choices=('2025', '2026'), required=True, help='whose rules')
     add('--out', required=True, metavar='FILE', help='.vcc, or .h5ad for the official tool to pack')
     add('--controls', metavar='FILE',
-        help="the season's control cells on all its genes (default: the screen of the run)")
+        help="the season's control cells on all its genes, of one context or several: a run of several contexts "
+             "answers for each of them (default: the screen of the run)")
     add('--targets', metavar='A,B|FILE',
         help='perturbations to predict (default: those of the season)')
     add('--method', metavar='NAME', help=_method)
@@ -706,5 +730,5 @@ def _submit(
 _commands['submit'] = _Command(
     _submit, _submit_options, 'a file that the challenge takes, from finished runs',
     examples=('vcc_nb submit training_runs/my_run --season 2025 --out submission.vcc --dry-run',
-              'vcc_nb submit training_runs/a training_runs/b --season 2026 --controls controls.h5ad '
+              'vcc_nb submit training_runs/three_lines --season 2026 --controls controls.h5ad '
               '--targets pert_counts.csv --out submission.vcc'))

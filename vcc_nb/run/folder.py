@@ -25,7 +25,7 @@ from ..training.checkpoints import latest_checkpoint, load_checkpoint
 from ..training.checkpoints import prune_checkpoints, run_checkpoints, save_checkpoint
 from ..training.loop import History
 from .job_plan import plan_resources
-from .settings import TrainingConfig, create_training_config
+from .settings import TrainingConfig, create_training_config, with_paths
 from .task import Chosen, Task, choose_genes, open_cells, open_task, require_usable
 from .train import Trained, closed_forms, network_read, train_network
 from .forecast import Forecast, Scores, predict_held_out, score_held_out
@@ -75,13 +75,23 @@ def new_run_dir(config:TrainingConfig) -> Path:
 # %% ../../nbs/7_run/75_folder.ipynb #a2e4b6a3
 _file_settings = ('data', 'split', 'elsewhere', 'gene_table')
 
+def _with_files(
+    config:TrainingConfig,
+    change,         # function: path -> path
+) -> TrainingConfig:
+    "The config with every path of a file changed; `data` may hold several."
+    settings = config.flat()
+    named = {name: with_paths(settings[name], change) for name in _file_settings}
+    changed = {name: value for name, value in named.items() if value != settings[name]}
+    return config.but(**changed) if changed else config
+
+
 def with_full_paths(config:TrainingConfig) -> TrainingConfig:
     "The config with full paths of the files that are there; words such as 'papalexi' stay."
-    settings = config.flat()
-    named = {name: settings[name] for name in _file_settings}
-    full = {name: os.path.abspath(path) for name, path in named.items() if path and os.path.exists(path)
-            and path not in ('papalexi', 'vcc_h1_sample', 'contexts')}
-    return config.but(**full) if full else config
+    def full(path):
+        is_word = path in ('papalexi', 'vcc_h1_sample', 'contexts')
+        return path if is_word or not os.path.exists(path) else os.path.abspath(path)
+    return _with_files(config, full)
 
 
 def found_from(
@@ -89,14 +99,14 @@ def found_from(
     folder,         # where to look for files that are not where the config says
 ) -> TrainingConfig:
     "The config with relative paths that lead nowhere replaced by those that do from `folder`."
-    settings = config.flat()
-    named = {name: settings[name] for name in _file_settings}
-    moved = {name: str(Path(folder)/path) for name, path in named.items()
-             if path and not os.path.exists(path) and (Path(folder)/path).exists()}
-    return config.but(**moved) if moved else config
+    def found(path):
+        beside = Path(folder)/path
+        return str(beside) if not os.path.exists(path) and beside.exists() else path
+    return _with_files(config, found)
 
 # %% ../../nbs/7_run/75_folder.ipynb #7e41b2f0
-free_settings = ('output_dir', 'device', 'memory_gb', 'backed', 'source', 'scores_gb', *_file_settings)
+free_settings = ('output_dir', 'device', 'memory_gb', 'backed', 'source', 'cells_in', 'scores_gb',
+                 *_file_settings)
 
 def _plain(value):
     "As JSON gives it back."

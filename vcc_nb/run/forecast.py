@@ -14,9 +14,9 @@ from functools import partial
 import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, VCCError
 from ..data.splits import Split
-from ..effects.base import NoChange, TrainingMean
 from ..effects.ridge import NearestGenes, SharedResponse
 from ..effects.blend import Blend
+from .several import BlendByScore
 from ..effects.bounds import Conformal
 from ..effects.network import NetworkEffects, recovered
 from ..effects.amplitude import Calibrated
@@ -39,22 +39,32 @@ def fit_methods(
     shares = _share_of_network(config, task, closed, trained)
     everyone = Split([*split.train, *split.valid], [], split.test)
 
-    baselines = [NoChange(), TrainingMean()]
-    methods = [OwnTranscript(method, closed.control) for method in baselines]
-    methods += [_under_another_name(method, f'{method.name}, plain') for method in baselines]
-    enough = len(everyone.train) >= 10
-    methods += [Conformal(method, seed=config.seed) if enough else method for method in closed.own]
+    methods = [OwnTranscript(method, closed.control) for method in (*closed.baselines, *closed.elsewhere)]
+    methods += [_under_another_name(method, f'{method.name}, plain') for method in closed.baselines]
+    bounded = len(everyone.train) >= 10 and not task.across     # a new context is no draw from the old ones
+    methods += [Conformal(method, seed=config.seed) if bounded else method for method in closed.own]
+    methods += [closed.base] if closed.judge is not None else []    # beside what the scorer chose
     if config.score.amplitude_for:
         louder = [Calibrated(method, config.score.amplitude_for) for method in closed.plain]
         methods += [OwnTranscript(method, closed.control) for method in louder]
-    fitted = {method.name: method.fit(effects, everyone) for method in methods}
+    fitted = {method.name: _fit(method, effects, everyone, closed) for method in methods}
 
-    base = fitted[closed.own[-1].name] if config.training.residual else None
+    base = _fit(copy(closed.base), effects, everyone, closed) if config.training.residual else None
     network = _network(config, task, closed, trained, base, everyone)
     blend = _blend(config, closed, [network] if split.valid else [], shares)
-    return fitted | dict(
-        network=OwnTranscript(network, closed.control, ready=True).fit(effects, everyone),
-        blend=OwnTranscript(blend, closed.control).fit(effects, everyone))
+    last = [OwnTranscript(network, closed.control, ready=True), OwnTranscript(blend, closed.control)]
+    return fitted | {method.name: _fit(method, effects, everyone, closed) for method in last}
+
+
+def _fit(
+    method,                 # not fitted
+    effects:ad.AnnData,     # measured
+    split:Split,
+    closed:ClosedForms,
+):
+    "The method fitted; told of the control cells of each context, where there are several."
+    options = {} if closed.controls is None else dict(controls=closed.controls)
+    return method.fit(effects, split, **options)
 
 
 def _under_another_name(method, name:str):
@@ -75,10 +85,10 @@ def _share_of_network(
     if not split.valid:
         return []
     if config.training.residual:
-        base = copy(closed.own[-1]).fit(effects, split)
+        base = _fit(copy(closed.base), effects, split, closed)
     network = _network(config, task, closed, trained, base, split)
     blend = OwnTranscript(_blend(config, closed, [network]), closed.control)
-    return blend.fit(effects, split).fitted.shares
+    return _fit(blend, effects, split, closed).fitted.shares
 
 
 def _blend(
@@ -88,8 +98,11 @@ def _blend(
     shares=None,            # of the networks, where they have been weighed
 ) -> Blend:
     "The blend of a run, not fitted; the last closed form is believed in."
-    members = [SharedResponse(), NearestGenes(closed.kernel), *closed.plain]
-    return Blend(members, ready=networks, belief=20, seed=config.seed, shares=shares)
+    if closed.judge is not None:
+        return BlendByScore(closed.plain[-1], networks, shares, closed.judge)
+    others = [closed.everywhere(method) for method in (SharedResponse(), NearestGenes(closed.kernel))]
+    return Blend([*others, *closed.elsewhere, *closed.plain], ready=networks, belief=20, seed=config.seed,
+                 shares=shares, leave=closed.leave)
 
 
 def _network(
@@ -103,7 +116,8 @@ def _network(
     "The trained network as a method, with the rule for genes that were not selected."
     features_of = partial(prior_features, panel=task.screen.genes, settings=config.genes)
     network = NetworkEffects(trained.model, trained.genes, features_of, base=base)
-    return network.fit(effects_to_learn_from(task), split, closed.control)
+    control = closed.control if closed.controls is None else closed.controls
+    return network.fit(effects_to_learn_from(task), split, control)
 
 # %% ../../nbs/7_run/73_forecast.ipynb #b642eda5
 @dataclass(frozen=True, eq=False)
@@ -125,7 +139,7 @@ def predict_held_out(
 ) -> Forecast:
     "Predict the held-out targets by every method."
     methods = fit_methods(config, task, closed, trained)
-    by_method = {name: method.predict(list(task.split.test)) for name, method in methods.items()}
+    by_method = {name: task.predict_part(method, 'test') for name, method in methods.items()}
     measured = task.screen.effects(task.split.rows(task.screen, 'test'))
     amplitudes = {name: method.fitted.amplitude for name, method in methods.items()
                   if isinstance(getattr(method, 'fitted', None), Calibrated)}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-import anndata as ad
-from ..core import CONTEXT, VCCError, pick, pick_device
+import anndata as ad, pandas as pd
+from ..core import CONTEXT, TARGET, VCCError, pick, pick_device
 from ..data.embedded import vcc2025_genes
 from ..genes.likeness import annotated_genes
 from ..genes.names import resolve_targets
@@ -27,6 +27,7 @@ from ..training.memory import release_freed_memory
 from .resources import Plan, plan_unread
 from .job_plan import Fitted, TimeLeft, fitted_job, plan_resources
 from .folder import RunFolder, new_run_dir
+from .lines import lines_asked
 from .report import write_report
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #30164a6b
@@ -55,18 +56,40 @@ class Run:
         *,
         method:str='blend',     # a name of `methods`: 'kernel ridge', 'network', 'blend' ...
         resolve:bool=True,      # read names as people write them; False: a list, taken as it stands
+        context:str=None,       # in which line; None: in all that are known, or those of `controls`
+        controls=None,          # control cells of other lines (.h5ad, AnnData or Screen), for a run of several contexts
     ) -> ad.AnnData:            # Effects on all genes; obs['known']: is the target annotated? uns['notes']: what was read otherwise
-        "The effects of knocking down `targets`. `VCCError` for what is no list of genes, and for a method that the run has not."
+        """The effects of knocking down `targets`; of a run of several contexts a row a pair, with obs['n_lines'],
+        the number of lines in which the target was learned from. `VCCError` for what is no list of genes, for a
+        method that the run has not, and for a line that it cannot answer for."""
         targets, notes = self._resolved(targets) if resolve else (list(dict.fromkeys(targets)), [])
-        effects = self.methods[pick(method, self.methods, 'method')].predict(targets)
+        fitted = self.methods[pick(method, self.methods, 'method')]
+        levels, of_lines = lines_asked(self.task.screen, context, controls)
+        effects = self.task.predict(fitted, targets, levels)
         features = prior_features(targets, self.task.screen.genes, self.config.genes)
-        effects.obs['known'] = features.any(axis=1).to_numpy()      # else it is hardly more than the mean
-        if self.config.data.context:
+        is_known = features.any(axis=1).set_axis(targets)           # else it is hardly more than the mean
+        effects.obs['known'] = is_known[effects.obs[TARGET]].to_numpy()
+        if self.task.across:
+            of_lines += self._lines_that_measured(effects)
+        elif self.config.data.context:
             effects.obs[CONTEXT] = self.config.data.context
-        notes = [*notes, *self.accepted]
+        notes = [*notes, *of_lines, *self.accepted]
         if notes:
             effects.uns['notes'] = notes
         return effects
+
+    def _lines_that_measured(self, effects:ad.AnnData) -> list:
+        "Put into obs['n_lines'] how many lines each target was learned from; a sentence if some have none."
+        learned = pd.Series([target for target, _ in self.task.pairs('train', 'valid')]).value_counts()
+        n_lines = effects.obs[TARGET].map(learned).fillna(0).astype(int)
+        effects.obs['n_lines'] = n_lines
+        targets = n_lines.groupby(effects.obs[TARGET].astype(str)).first()
+        n_nowhere = int((targets == 0).sum())
+        if not n_nowhere:
+            return []
+        are = 'is' if n_nowhere == 1 else 'are'
+        return [f"{n_nowhere} of {len(targets)} targets {are} measured in no line; they get the mean response and "
+                f"their relatives' part"]
 
     @property
     def accepted(self) -> list:
@@ -94,7 +117,7 @@ def _walk(
     progress:bool=True,
 ) -> Run:
     "All steps in a row, each made or given back by the folder."
-    config = folder.config
+    config, time_left = folder.config, None
     if folder.may_make and config.training.memory_gb:
         release_freed_memory()                  # a budget is kept at the price of time
     task = folder.step(open_task, config, adata)
@@ -104,10 +127,11 @@ def _walk(
         config = plan.fitted.config             # keeps to memory_gb; the folder has what was asked for
         if progress and folder.first:
             print(plan, file=sys.stderr)
-            on_epoch = [*on_epoch, TimeLeft(plan.fitted.plan).tell]
+            time_left = TimeLeft(plan.fitted.plan)
     closed = closed_forms(config, task)
-    trained = folder.step(train_network, config, task, chosen, closed, on_epoch=on_epoch,
-                          progress=progress, checkpoints=folder.checkpoints(task))
+    trained = folder.step(train_network, config, task, chosen, closed, on_epoch=on_epoch, progress=progress,
+                          time_left=time_left and (lambda epochs, labels: time_left(epochs)),
+                          checkpoints=folder.checkpoints(task), cells_in=folder.path/'cells')
     if not folder.first:
         return Run(config, folder.path, task, chosen, closed, trained)
     forecast = folder.step(predict_held_out, config, task, closed, trained)
@@ -125,10 +149,10 @@ def _with_report(folder:RunFolder, run:Run) -> Run:
 
 
 def require_one_screen(config:TrainingConfig, adata=None):
-    "`VCCError` if the screen is named by the config and given, or neither."
+    "`VCCError` if the screen (or several) is named by the config and given, or neither."
     if (adata is None) == (config.data.data is None):
         raise VCCError("name the screen once: data= in the config "
-                       "('papalexi', 'vcc_h1_sample' or a path), or an AnnData")
+                       "('papalexi', 'vcc_h1_sample', a path or several), or an AnnData, or a list or dict of them")
 
 
 def require_runnable(config:TrainingConfig, adata=None):
@@ -145,7 +169,7 @@ def require_runnable(config:TrainingConfig, adata=None):
 # %% ../../nbs/7_run/76_pipeline.ipynb #4e7917c6
 def run_pipeline(
     config:TrainingConfig,
-    adata=None,             # the screen (AnnData or Screen), where it is not named by the config
+    adata=None,             # the screen (AnnData or Screen; or a list or dict), where the config does not name it
     *,
     path=None,              # the folder, if not the one that the config names
     on_epoch=(),            # functions (record, model) called after each epoch; True stops training
@@ -192,7 +216,7 @@ class ScaledTrainingPipeline:
     "The main job, from a screen to a report. `run()` does all of it, in its run directory."
     def __init__(self,
         config:TrainingConfig,
-        adata:ad.AnnData=None,      # the screen, where it is not named by config.data.data
+        adata=None,                 # the screen (or a list or dict), where it is not named by config.data.data
         *,
         progress:bool=True,         # show a progress bar
         on_epoch=(),                # see `run_pipeline`; such as a `TrainingDashboard`
@@ -239,9 +263,9 @@ class ScaledTrainingPipeline:
         "What the whole job will take, and what is changed for memory_gb. `VCCError` if nothing makes it fit."
         return fitted_job(self.config, adata=self.adata)
 
-    def predict_effects(self, targets, *, method:str='blend') -> ad.AnnData:
-        "See `Run.predict_effects`."
-        return self._ended.predict_effects(targets, method=method)
+    def predict_effects(self, targets, **options) -> ad.AnnData:
+        "See `Run.predict_effects`: method, context and controls."
+        return self._ended.predict_effects(targets, **options)
 
     def report(self) -> Path:
         "Write the report once more."

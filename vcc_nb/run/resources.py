@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np, torch
 from ..core import pick, pick_device
 from ..data import embedded
+from ..data.screen import Screen
 from ..data.storage import open_h5ad
 from ..genes.likeness import read_gene_table
 from ..training import memory
 from ..training.memory import Estimate, TrainingStep, held_now
 from ..training.precision import pick_precision
+from .job_sizes import stored_values
 from .settings import DataSettings, TrainingConfig
 from .task import Chosen, Task
 
@@ -55,45 +57,41 @@ def batches_gb(task:Task, chosen:Chosen) -> float:
 # %% ../../nbs/7_run/74_resources.ipynb #23498184
 def unread_data_gb(config:TrainingConfig, adata=None) -> float:
     "GiB at most, before the screen is opened: of what will be read, and of the batches."
-    data = config.data
-    if data.data in (None, 'papalexi', 'vcc_h1_sample'):
-        n_cells, n_values, _ = _size_in_memory(config, adata)
-        to_read = 0                                 # it is held by the process already
-    else:
-        n_cells, n_values, n_bytes = _size_of_file(data)
-        to_read = 0 if data.backed else n_bytes
-    share = min(1, (data.max_cells or np.inf)/n_cells)
+    given = config.data.data if adata is None else adata
+    if isinstance(given, dict):
+        given = list(given.values())
+    items = given if isinstance(given, (list, tuple)) else [given]
+    sizes = [_size_of(config.data, item) for item in items]
+    n_cells, n_values, to_read = (sum(numbers) for numbers in zip(*sizes))
+    share = min(1, (config.data.max_cells or np.inf)/n_cells)
     in_batches = share*min(n_values, n_cells*config.genes.target_genes)
     return (to_read + 8*in_batches)/2**30
 
 
-def _size_in_memory(config:TrainingConfig, adata=None) -> tuple:
-    "(cells, values, bytes) of a screen that comes with the package, or is given."
-    data = config.data
-    if data.data is None:
-        adata = getattr(adata, 'adata', adata)      # an AnnData, or a Screen of one
+def _size_of(
+    data:DataSettings,
+    item,           # path, 'papalexi', 'vcc_h1_sample', AnnData or Screen
+) -> tuple:         # (cells, values, bytes that will be read)
+    "The size of one screen; its matrix is not read."
+    if isinstance(item, Screen):
+        return len(item.labels), stored_values(item.X), 0
+    adata, file = item, None
+    if isinstance(item, str) and item in ('papalexi', 'vcc_h1_sample'):
+        adata = getattr(embedded, item)()
+    elif isinstance(item, (str, Path)):
+        adata, file = open_h5ad(item, True)
+    if data.layer is not None:
+        pick(data.layer, adata.layers, 'layer')
+    if file is None:                            # it is held by the process already
+        X = adata.X if data.layer is None else adata.layers[data.layer]
     else:
-        adata = getattr(embedded, data.data)()
-    if data.layer is not None:
-        pick(data.layer, adata.layers, 'layer')
-    X = adata.X if data.layer is None else adata.layers[data.layer]
-    return adata.n_obs, *_stored(X)
-
-
-def _size_of_file(data:DataSettings) -> tuple:
-    "(cells, values, bytes) of the screen in a file; its matrix is not read."
-    adata, file = open_h5ad(data.data, True)
-    if data.layer is not None:
-        pick(data.layer, adata.layers, 'layer')
-    X = file[f'layers/{data.layer}'] if data.layer else file[pick('X', file, 'matrix')]
-    size = adata.n_obs, *_stored(X)
-    file.close()
-    adata.file.close()
-    return size
+        X = file[f'layers/{data.layer}'] if data.layer else file[pick('X', file, 'matrix')]
+    n_values, n_bytes = _stored(X)
+    return adata.n_obs, n_values, n_bytes if file is not None and not data.backed else 0
 
 
 def _stored(X) -> tuple:
-    "(values, bytes) of a matrix: CSR, CSC or dense, in memory or in an open HDF5 file."
+    "(values, bytes) of a matrix: CSR, CSC or dense, in memory or in an open file or store."
     if hasattr(X, 'keys'):
         parts = [X[name] for name in ('data', 'indices', 'indptr')]
     elif hasattr(X, 'indptr'):

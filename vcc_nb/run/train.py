@@ -11,23 +11,28 @@ __all__ = ['prior_features', 'task_kernel', 'ClosedForms', 'closed_forms', 'effe
 
 # %% ../../nbs/7_run/72_train.ipynb #c379e396
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from ..core import TARGET, genes_of
+from ..core import genes_of, pair_of
+from ..data.splits import Split
 from ..genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
-from ..genes.names import match_symbols
+from ..data.symbols import match_symbols
 from ..genes.network import gene_network
 from ..model.losses import make_loss
 from ..training.curriculum import phase_genes, train_in_phases
+from ..training.disk_cells import until_done
 from ..training.loop import History
 from ..training.memory import release_freed_memory
-from ..effects.base import training_part
+from ..effects.across import Pooled
+from ..effects.base import NoChange, TrainingMean, training_part
 from ..effects.held_out import FitOnce, out_of_fold
 from ..effects.ridge import KernelRidge, QuickKernel
 from ..effects.transfer import Transfer
 from ..effects.own_transcript import OwnTranscript
 from .settings import GeneSettings, TrainingConfig
+from .several import left_out, methods_across, ways_to_leave_out
 from .task import Chosen, Task
 
 # %% ../../nbs/7_run/72_train.ipynb #2ff1232a
@@ -63,25 +68,48 @@ def task_kernel(config:TrainingConfig, task:Task):
     return gene_kernel((), screen=task.screen, split=task.split, **table)
 
 # %% ../../nbs/7_run/72_train.ipynb #b09181b4
+def _as_it_is(method):
+    return method
+
+
 @dataclass(frozen=True, eq=False)
 class ClosedForms:
     "The closed forms of a run; each remembers its fits."
-    plain:list              # the kernel ridge and, with effects from elsewhere, the transfer
+    plain:list              # the kernel ridge and, with effects from elsewhere, the transfer; see `72_several`
     own:list                # the same, with the rule for the target's own transcript
     kernel:object           # how alike genes are; quick for the targets of the screen
-    control:np.ndarray      # (genes,) mean log-normalised expression of the control cells
+    control:np.ndarray|None # (genes,) mean log-normalised expression of the control cells; None: see `controls`
+    base:object             # with that rule: what the network is added to
+    controls:pd.DataFrame|None = None   # contexts x genes: the mean of each, where there are several
+    baselines:tuple = (NoChange(), TrainingMean())
+    elsewhere:tuple = ()                # more baselines: the same target in other contexts
+    everywhere:object = _as_it_is       # function: a method of one context -> one for all of the run
+    judge:object = None                 # score that decides how far to go to the network; None: least squares
+    leave:str = 'targets'               # out, to weigh the methods; or 'contexts'
 
 
 def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
     "The closed forms of a run, not fitted yet."
-    split, control = task.split, task.screen.control_mean()
-    learned_from = split.train, (*split.train, *split.valid)
     kernel = QuickKernel(task_kernel(config, task), task.screen.targets)
-    plain = [FitOnce(KernelRidge(kernel, choose=True), *learned_from)]
+    once = partial(_fit_once, split=task.split)
+    if task.across:
+        methods = methods_across(config, task, kernel)
+        plain = [once(method) for method in methods.listed]
+        own = [once(OwnTranscript(method)) for method in plain]
+        base = once(OwnTranscript(once(methods.base)))
+        return ClosedForms(plain, own, kernel, None, base, task.screen.control_means(), methods.baselines,
+                           methods.elsewhere, Pooled, methods.judge, methods.leave)
+    control, plain = task.screen.control_mean(), [once(KernelRidge(kernel, choose=True))]
     if task.elsewhere is not None:
-        plain.append(FitOnce(Transfer(task.elsewhere, plain[0]), *learned_from))
-    own = [FitOnce(OwnTranscript(method, control), *learned_from) for method in plain]
-    return ClosedForms(plain, own, kernel, control)
+        plain.append(once(Transfer(task.elsewhere, plain[0])))
+    own = [once(OwnTranscript(method, control)) for method in plain]
+    return ClosedForms(plain, own, kernel, control, own[-1])
+
+
+def _fit_once(method, split:Split) -> FitOnce:
+    "The method, with its fits on all training targets, and on these and those that validate, remembered."
+    targets = {part: [pair_of(name)[0] for name in getattr(split, part)] for part in ('train', 'valid')}
+    return FitOnce(method, targets['train'], targets['train'] + targets['valid'])
 
 
 def effects_to_learn_from(task:Task) -> ad.AnnData:
@@ -93,16 +121,19 @@ def base_effects(
     config:TrainingConfig,
     task:Task,
     closed:ClosedForms,
-) -> pd.DataFrame:          # targets x genes
-    "What the last closed form says of each training target left out, and of validation targets."
-    split, effects, method = task.split, effects_to_learn_from(task), closed.own[-1]
+) -> pd.DataFrame:          # targets (or pairs) x genes
+    "What the base of the network says of training targets left out, and of validation targets."
+    split, effects, method = task.split, effects_to_learn_from(task), closed.base
+    groups = ways_to_leave_out(config, effects, split) if task.across else None
+    if groups is not None:
+        return left_out(method, effects, split, closed.controls, groups)
     train_effects = training_part(effects, split)
-    left_out, _ = out_of_fold(method, train_effects, folds=10, seed=config.seed)
-    targets = train_effects.obs[TARGET].astype(str)
-    of_train = pd.DataFrame(left_out, index=targets, columns=effects.var_names)
+    of_left_out, _ = out_of_fold(method, train_effects, folds=10, seed=config.seed, controls=closed.controls)
+    of_train = pd.DataFrame(of_left_out, index=train_effects.obs_names, columns=effects.var_names)
     if not split.valid:
         return of_train
-    return pd.concat([of_train, method.fit(effects, split).predict(split.valid).to_df()])
+    of_valid = task.predict_part(method.fit(effects, split, closed.controls), 'valid')
+    return pd.concat([of_train, of_valid.to_df()])
 
 # %% ../../nbs/7_run/72_train.ipynb #a79c5d78
 def phases_of(config:TrainingConfig, n_genes:int) -> tuple:     # (phases, epochs of each)
@@ -176,7 +207,7 @@ def where_cells_wait(config:TrainingConfig, task:Task, chosen:Chosen) -> str:
     more than half of memory_gb, and 'memory' for others."""
     if config.training.source:
         return config.training.source
-    if task.screen.adata.isbacked:
+    if task.screen.is_backed:
         return 'disk'
     budget = config.training.memory_gb
     is_short = budget is not None and cells_in_memory_gb(task, chosen) > budget/2
@@ -201,11 +232,13 @@ def train_network(
     checkpoints=None,       # with `latest()`, `save(model, state)`, `keep(model, state)`; None: keep none
     on_epoch=(),            # functions (record, model) called after each epoch; True stops training
     progress:bool=True,     # show a progress bar
-    cells_in=None,          # folder for those on disk, kept for a resumed run; None: temporary
+    time_left=None,         # function (epochs done, labels) -> seconds until the job ends, shown in it
+    cells_in=None,          # folder for those on disk, gone when training has ended; None: a temporary one
 ) -> Trained:
     """Train in one phase or several, from the start or from the latest checkpoint.
 
-    Cells on disk are written in one read of the screen, and mapped; `VCCError` where there is no room."""
+    Cells on disk are written in one read of the screen, and mapped; `VCCError` where there is no room. What was
+    stopped finds them again. The settings may name another folder, in which they stay."""
     if config.training.memory_gb:
         release_freed_memory()                  # a budget is kept at the price of time
     phases, epochs = phases_of(config, len(task.screen.genes))
@@ -222,17 +255,26 @@ def train_network(
     base = base_effects(config, task, closed) if config.training.residual else None
     options = _training_options(config, task)
     options['batch_options']['source'] = where_cells_wait(config, task, chosen)
-    if options['batch_options']['source'] == 'disk':
-        options['batch_options']['cache'] = cells_in
-    model, history = train_in_phases(
-        task.screen, task.split, chosen.selection, features, base=base, phases=phases, epochs=epochs,
-        resume=resumed, save=save if checkpoints else None, on_epoch=on_epoch, progress=progress, **options)
+    with _cells_folder(config, cells_in) as folder:
+        if options['batch_options']['source'] == 'disk':
+            options['batch_options']['cache'] = folder
+        model, history = train_in_phases(
+            task.screen, task.split, chosen.selection, features, base=base, phases=phases, epochs=epochs,
+            resume=resumed, save=save if checkpoints else None, on_epoch=on_epoch, progress=progress,
+            time_left=time_left, **options)
     if checkpoints and states:
         checkpoints.keep(model, states[-1])
     last_phase = history.epochs[-1]['phase']
     genes = genes_of_phase(last_phase, config, task, chosen)
     network = options['network_of'](genes) if reads_network(config) else None
     return Trained(model, genes, network, history)
+
+
+def _cells_folder(config:TrainingConfig, cells_in):
+    "A context: the folder of cells on disk that the settings name, or `cells_in`, or None."
+    if config.training.cells_in:
+        return nullcontext(config.training.cells_in)
+    return nullcontext() if cells_in is None else until_done(cells_in)
 
 
 def genes_of_phase(

@@ -22,7 +22,7 @@ def _states(
     targets:list,
     context:str,        # cell type
     remaining_T,        # mean share of each target's transcript left in its hit cells
-    **biology,          # seed, predictable and correlation of `knockdown_effects`
+    **biology,          # seed, predictable, ... of `knockdown_effects`
 ):                      # -> shares (states, 18,080), sizes (18,080,), responds (targets, 18,080)
     "What the genes do in control cells and in those hit in each target."
     share_G, size_G, _ = baselines(context)
@@ -41,26 +41,31 @@ def _mean_remaining(cells, n_contexts, n_targets):
     means = cells[cells.hit].groupby(['context', 'target']).remaining.mean()
     return means.reindex(pairs, fill_value=1.).to_numpy().reshape(n_contexts, n_targets)
 
+def _batch_factors(
+    n_batches:int,
+    batch_sd:float,         # of the log of a batch's factor
+    seed:int,
+):                          # -> (batches, 18,080)
+    "What each batch multiplies the share of each gene by."
+    deviation_BG = np_rng(seed, 'batches').standard_normal((n_batches, len(gene_axis())))
+    return np.exp(batch_sd*deviation_BG)
+
 def _gene_rates(
     targets:list,
     contexts:list,
-    cells:pd.DataFrame,     # as `draw_cells` makes them
-    n_batches:int,
-    batch_sd:float,         # of the log of a batch's factor
-    **biology,              # seed, predictable and correlation of `knockdown_effects`
+    remaining_CT,           # mean share of each target's transcript left in its hit cells
+    factor_BG,              # of the batches
+    **biology,              # seed, predictable, ... of `knockdown_effects`
 ):                          # -> GeneRates of all genes, responds (contexts * targets, genes)
     "What every gene does in every state, context and batch."
-    remaining_CT = _mean_remaining(cells, len(contexts), len(targets))
     share, size, responds = [], [], []
     for context, remaining_T in zip(contexts, remaining_CT):
         share_SG, size_G, responds_TG = _states(targets, context, remaining_T, **biology)
         share.append(share_SG)
         size.append(size_G)
         responds.append(responds_TG)
-    n_genes = len(gene_axis())
-    deviation_BG = np_rng(biology['seed'], 'batches').standard_normal((n_batches, n_genes))
-    factor_BG = np.exp(batch_sd*deviation_BG)
-    rates = GeneRates(np.vstack(share), factor_BG, np.stack(size), np.arange(n_genes))
+    position = np.arange(len(gene_axis()))
+    rates = GeneRates(np.vstack(share), factor_BG, np.stack(size), position)
     return rates, np.vstack(responds)
 
 # %% ../../nbs/8_simulation/93_cells.ipynb #61cea0fd
@@ -82,11 +87,12 @@ def _changes(
     rates:GeneRates,    # of the genes asked for
     depth:float,        # median UMIs
     depth_sd:float,     # of log depth
+    target_sum:float=None,  # UMIs to which all cells are scaled; default: `depth`
 ):                      # -> two arrays (contexts * targets, genes)
     "From control to hit cells: change of the log share, and of the mean log-normalised value."
     n_contexts, n_genes = rates.size_CG.shape
     share_CSG = rates.share_SG.reshape(n_contexts, -1, n_genes)
-    level_CSG = np.stack([mean_log_normalised(share_SG, size_G, depth, depth_sd)
+    level_CSG = np.stack([mean_log_normalised(share_SG, size_G, depth, depth_sd, target_sum)
         for share_SG, size_G in zip(share_CSG, rates.size_CG)])
     log_fold = np.log(share_CSG[:, 1:]/share_CSG[:, :1])
     delta = level_CSG[:, 1:] - level_CSG[:, :1]
@@ -98,9 +104,10 @@ def _truth(
     responds,               # (pairs, genes)
     depth:float,            # median UMIs
     depth_sd:float,         # of log depth
+    target_sum:float=None,  # UMIs to which all cells are scaled; default: `depth`
 ) -> ad.AnnData:            # target and context x gene
     "The true changes on the natural log scale."
-    log_fold, delta = _changes(rates, depth, depth_sd)
+    log_fold, delta = _changes(rates, depth, depth_sd, target_sum)
     hit_share = pairs.hit.to_numpy()[:, None]
     X = np.log1p(hit_share*np.expm1(log_fold)).astype(np.float32)
     var = pd.DataFrame(index=gene_axis()[rates.position])
@@ -114,6 +121,7 @@ def _cell_rates(
     rates:GeneRates,        # of all 18,080 genes
     targets:list,
     positions,              # of the genes asked for, on the axis
+    remaining_CT,           # mean share of each target's transcript left in its hit cells
 ) -> CellRates:
     "What the counts of each cell are drawn from."
     n_states = len(targets) + 1
@@ -123,8 +131,8 @@ def _cell_rates(
     depth = cells.depth.to_numpy()/total_SB[state, batch]
     own_column = np.r_[-1, gene_axis()[positions].get_indexer(targets)]     # -1: no such column
     own = np.where(cells.hit, own_column[cells.target], -1)
-    mean_remaining = cells.groupby(['context', 'target', 'hit']).remaining.transform('mean')
-    own_factor = (cells.remaining/mean_remaining).to_numpy()
+    mean_remaining = np.where(cells.hit, remaining_CT[cells.context, cells.target - 1], 1.)
+    own_factor = cells.remaining.to_numpy()/mean_remaining
     return CellRates(depth, state, batch, context, key, own, own_factor)
 
 # %% ../../nbs/8_simulation/93_cells.ipynb #ed6246bf
@@ -162,12 +170,16 @@ def _axis_positions(
     axis = gene_axis()
     for target in targets: pick(target, axis, 'target')
     if not np.isscalar(genes): return _positions_of(list(genes))
-    if not len(targets) <= genes <= len(axis):
-        raise VCCError(f'n_genes={genes:,} must lie between the number of targets '
-            f'({len(targets)}) and the {len(axis):,} genes of the 2025 axis')
+    _check_number(genes, targets)
     lot = np_rng(seed, 'genes').random(len(axis))
     lot[axis.get_indexer(targets)] = -1
     return np.sort(np.argsort(lot)[:genes])
+
+def _check_number(n_genes, targets):
+    "Raises `VCCError` if the targets, or the axis, have no place for so many genes."
+    if not len(targets) <= n_genes <= len(gene_axis()):
+        raise VCCError(f'n_genes={n_genes:,} must lie between the number of targets '
+            f'({len(targets)}) and the {len(gene_axis()):,} genes of the 2025 axis')
 
 def _positions_of(genes):
     "Positions of a list of genes, each named once."
@@ -202,19 +214,22 @@ def _check(
 _sources = ('(perturbplan, MIT), effect sizes of Adamson et al. 2016 '
     '(PerturbationCatalogue, Apache-2.0), annotation of the Gene Ontology (CC BY 4.0)')
 
+def _source(contexts):
+    return f"simulated: vcc_nb.simulation.cells, baselines of {', '.join(contexts)} {_sources}"
+
 def _settings(arguments):
     "Those of the arguments that are numbers or words, but for the path: what a file can hold."
     return {name: value for name, value in arguments.items()
         if isinstance(value, (int, float, str)) and name != 'path'}
 
-def _labels(cells, targets, contexts):
+def _labels(cells, targets, contexts, prefix='sim'):
     "Names instead of codes, a row a cell, and what is true of it."
     target = np.array([CONTROL, *targets])[cells.target]
     guide = [f'{name}_g{number + 1}' for name, number in zip(target, cells.guide)]
     batch = [f'batch_{number + 1}' for number in cells.batch]
     context = np.array(contexts)[cells.context]
     obs = pd.DataFrame({TARGET: target, 'guide_id': guide, 'batch': batch, CONTEXT: context})
-    obs.index = [f'sim_{i}' for i in range(len(cells))]
+    obs.index = [f'{prefix}_{i}' for i in range(len(cells))]
     obs = obs.astype('category')
     obs['true_hit'] = cells.hit.to_numpy()
     obs['true_depth'] = cells.depth.to_numpy(np.float32)
@@ -227,6 +242,7 @@ def _describe(
     targets:list,
     contexts:list,
     settings:dict,          # what was asked for
+    prefix:str='sim',       # of the names of cells
 ) -> ad.AnnData:
     "AnnData without values."
     var = pd.DataFrame(index=gene_axis()[positions])
@@ -234,9 +250,8 @@ def _describe(
     for context in contexts:
         share_G, _, _ = baselines(context)
         var[f'baseline_{context}'] = share_G[positions].astype(np.float32)
-    source = f"simulated: vcc_nb.simulation.cells, baselines of {', '.join(contexts)} {_sources}"
-    uns = {'simulated': True, 'source': source, 'simulation': settings}
-    return ad.AnnData(obs=_labels(cells, targets, contexts), var=var, uns=uns)
+    uns = {'simulated': True, 'source': _source(contexts), 'simulation': settings}
+    return ad.AnnData(obs=_labels(cells, targets, contexts, prefix), var=var, uns=uns)
 
 # %% ../../nbs/8_simulation/93_cells.ipynb #a887c208
 def simulate_screen(
@@ -250,7 +265,7 @@ def simulate_screen(
     n_batches:int=4,            # batches, in which cells are at random
     batch_sd:float=0.05,        # standard deviation of the log of a batch's factor on a gene
     predictable:float=0.7,      # share h of the scores' variance made by annotation and programs
-    context_correlation:float=0.7,      # correlation of scores between contexts
+    context_correlation:float=0.7,      # of scores between contexts; `94_lines` has what comes of it
     cells_per_target=None,      # in each context, a number or a dict; default: as in the challenge
     control_share:float=38176/221273,   # of all cells, if `cells_per_target` is not given
     seed:int=0,                 # same seed, same screen
@@ -270,12 +285,14 @@ def simulate_screen(
     cells = draw_cells(numbers_CT, draw_guides(targets, seed), seed=seed, depth=depth,
         depth_sd=depth_sd, n_batches=n_batches)
 
-    rates, responds = _gene_rates(targets, contexts, cells, n_batches, batch_sd, seed=seed,
+    remaining_CT = _mean_remaining(cells, len(contexts), len(targets))
+    batches_BG = _batch_factors(n_batches, batch_sd, seed)
+    rates, responds = _gene_rates(targets, contexts, remaining_CT, batches_BG, seed=seed,
         predictable=predictable, correlation=context_correlation)
     genes = rates.of(positions)
     adata = _describe(cells, positions, targets, contexts, settings)
     pairs = _pairs(targets, contexts, cells)
     truth = _truth(pairs, genes, responds[:, positions], depth, depth_sd)
     truth.uns = {**adata.uns, 'target_sum': depth}
-    blocks = _blocks(_cell_rates(cells, rates, targets, positions), genes, chunk, dtype)
-    return _fill(adata, blocks, path), truth
+    cell_rates = _cell_rates(cells, rates, targets, positions, remaining_CT)
+    return _fill(adata, _blocks(cell_rates, genes, chunk, dtype), path), truth

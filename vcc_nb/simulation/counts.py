@@ -154,9 +154,10 @@ def _mean_log_normalised(share_SG, size_G, depths, weights, target_sum):
 def mean_log_normalised(
     share_SG,           # (states, genes) shares of transcripts
     size_G,             # (genes,) negative-binomial sizes
-    depth:float,        # median UMIs of a cell, to which all cells are scaled
+    depth:float,        # median UMIs of a cell
     depth_sd:float,     # standard deviation of log depth
+    target_sum:float=None,  # UMIs to which all cells are scaled; default: `depth`
 ):                      # -> (states, genes), natural logarithm
     "Expected log-normalised value of each gene, batches left out."
     depths = depth*np.exp(depth_sd*_normal_nodes)
-    return _mean_log_normalised(share_SG, size_G, depths, _node_weights, depth)
+    return _mean_log_normalised(share_SG, size_G, depths, _node_weights, target_sum or depth)

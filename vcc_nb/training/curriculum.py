@@ -6,24 +6,26 @@ Docs: https://vcc-nb.github.io/vcc_nb/4_training/curriculum.html.md"""
 
 # %% auto #0
 __all__ = ['default_phases', 'Phase', 'ProgressiveGeneTraining', 'phase_genes', 'as_phase', 'phase_table', 'carry_moments',
-           'train_in_phases', 'run_progressive_training']
+           'drawn_cells', 'drawn_cells_gb', 'train_in_phases', 'run_progressive_training']
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #f865ecbc
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-import pandas as pd, torch
+import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
-from ..core import VCCError
+from ..core import VCCError, pair_of, pick_device
 from ..data.screen import Screen, open_screen
+from ..data.screens import open_screens
 from ..data.splits import Split, make_split
 from ..genes.network import gene_network
 from ..genes.selection import BiologicalGeneSelector, GeneSelection, RESPONSIVE
 from ..genes.likeness import gene_features
 from ..model.state_model import carry, create_memory_efficient_model
 from .batches import PseudobulkBatches, find_units
-from .disk_cells import keep_cells, scratch_folder
+from .disk_cells import shared_cells
 from .effect_batches import EffectBatches, effects_batch
 from .loop import History, train, validation_batch
+from .ranks import join_ranks
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #c7c10c3a
 @dataclass(frozen=True)
@@ -181,13 +183,28 @@ def _examples(
     **options,          # of the batches
 ) -> tuple:             # (batches, validation batch)
     "The batches to train on, and the one to judge by."
-    of_cells = isinstance(data, Screen)
-    kind = PseudobulkBatches if of_cells else EffectBatches
-    batches = kind(data, split.train, genes, features, base=base, seed=seed, **options)
-    if of_cells: return batches, validation_batch(data, split.valid, genes, features, base)
+    contexts = options.get('contexts')
+    if isinstance(data, Screen):
+        drawn, judged = _in_part(data, split, 'train'), _in_part(data, split, 'valid')
+        batches = PseudobulkBatches(data, genes=genes, features=features, base=base, seed=seed,
+            **drawn | options)
+        valid = validation_batch(data, genes=genes, features=features, base=base, contexts=contexts,
+            **judged)
+        return batches, valid
+    batches = EffectBatches(data, split.train, genes, features, base=base, seed=seed, **options)
     if not split.valid: return batches, None
     control = options.get('control')
-    return batches, effects_batch(data, split.valid, genes, features, control=control, base=base)
+    return batches, effects_batch(data, split.valid, genes, features, control=control, base=base,
+        contexts=contexts)
+
+def _in_part(
+    screen:Screen,
+    split:Split,
+    part:str,           # 'train' or 'valid'
+) -> dict:              # targets and pairs, as batches take them
+    "Who belongs to a part of the split: targets, and in which contexts."
+    targets = dict.fromkeys(pair_of(name)[0] for name in getattr(split, part))
+    return dict(targets=list(targets), pairs=split.pairs(screen, part))
 
 def _joined(history, part):
     "The history of all phases so far; best epoch, moments and end are those of the last."
@@ -197,6 +214,29 @@ def _joined(history, part):
     speed = part.speed_metrics | sums | rates
     return History(history.epochs + part.epochs, part.best_epoch, speed, part.stopped, part.moments)
 
+# %% ../../nbs/4_training/42_curriculum.ipynb #b375b6dd
+def drawn_cells(
+    screen:Screen,
+    split:Split,
+    pairs=None,         # (target, context) to train on; None: those of the split
+) -> np.ndarray:        # (cells,) bool
+    "The cells that batches are drawn from: those that train, and the controls of their contexts."
+    drawn = _in_part(screen, split, 'train') | _given(pairs=pairs)
+    return find_units(screen, **drawn).in_use
+
+def drawn_cells_gb(
+    screen:Screen,
+    split:Split,
+    detected:pd.Series,     # of the genes wanted, share of the cells in which each is above 0
+) -> float:
+    "GiB that these cells will take in memory, about: eight bytes a value and four a cell."
+    rows = drawn_cells(screen, split)
+    n_cells = pd.Series(screen.contexts[rows]).value_counts()
+    measured = screen.measured.loc[n_cells.index, detected.index].to_numpy()
+    values_of_cell = (measured*detected.to_numpy()).sum(1)      # of each context
+    n_values = (n_cells.to_numpy()*values_of_cell).sum()
+    return (8*n_values + 4*(rows.sum() + 1))/2**30
+
 # %% ../../nbs/4_training/42_curriculum.ipynb #dc90389c
 @contextmanager
 def _cells_written(
@@ -204,15 +244,15 @@ def _cells_written(
     split:Split,
     panels,             # genes of each phase that is left
     options:dict,       # of the batches
-):                      # yields them
+    device='cpu',       # that trains
+):                      # yields the options
     "With source='disk': the cells of all phases written in one read, where the batches will find them."
     if options.get('source') != 'disk' or not isinstance(data, Screen):
         yield options
         return
-    rows = find_units(data, split.train, options.get('pairs')).in_use
-    cache = options.get('cache')
-    with nullcontext(cache) if cache else scratch_folder() as folder:
-        keep_cells(data, rows, panels, folder)
+    rows = drawn_cells(data, split, options.get('pairs'))
+    ranks, _ = join_ranks(pick_device(str(device)))
+    with shared_cells(data, rows, panels, options.get('cache'), ranks) as folder:
         yield options | dict(cache=folder)
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #5bc5fbaa
@@ -235,7 +275,7 @@ def _model_of(
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #06a0c52f
 def train_in_phases(
-    screen,                     # a Screen; or Effects, whose rows train as they are
+    screen,                     # a Screen, of one context or several; or Effects, whose rows train
     split:Split,
     selection:GeneSelection,    # ranked genes; see `phase_genes`
     features:pd.DataFrame,      # targets x features
@@ -248,7 +288,7 @@ def train_in_phases(
     loss_of=None,               # function: gene symbols -> loss function; None: that of `train`
     new_rows:str='random',      # genes that join: 'random' or 'neighbours'; see `carry`
     carry_optimizer:bool=True,  # take along what AdamW remembers
-    base:pd.DataFrame=None,     # targets x genes: changes predicted already; see `Batch`
+    base:pd.DataFrame=None,     # changes predicted already; see `PseudobulkBatches`
     seed:int=0,
     save=None,                  # function of (model, state) after each epoch
     resume:tuple=None,          # (model, state) as saved
@@ -263,7 +303,8 @@ def train_in_phases(
     genes_before = None
     left = list(_left_to_train(phases, phase_genes(selection, phases), state))
     panels = [genes for _, _, genes in left]
-    with _cells_written(screen, split, panels, batch_options) as batch_options:
+    device = train_options.get('device', 'cpu')
+    with _cells_written(screen, split, panels, batch_options, device) as batch_options:
         for number, phase, genes in left:
             network = network_of(genes) if network_of else None
             if not state:
@@ -301,7 +342,7 @@ def _with_phase(save, number, genes, history):
 def run_progressive_training(
     target_genes:int=5000,      # genes of the last phase
     *,
-    data,                       # a Screen, or what `open_screen` takes
+    data,                       # a Screen, or what `open_screen` takes; several, as `open_screens` does
     split:Split=None,           # default: a stratified one
     epochs:int=30,              # in all phases together
     embed_dim:int=128, n_heads:int=4, n_layers:int=2, attention_type:str='sparse',
@@ -312,7 +353,7 @@ def run_progressive_training(
     **train_options,            # of `train_in_phases` and `train`: learning_rate, patience...
 ) -> tuple:                     # (model, History)
     "Select genes, train in phases of growing panels. For files, scores and a report: the pipeline."
-    screen = open_screen(data)
+    screen = open_screens(data) if isinstance(data, (list, dict)) else open_screen(data)
     split = split or make_split(screen, seed=seed)
     curriculum = ProgressiveGeneTraining(len(screen.genes), target_genes, plan)
     selection = BiologicalGeneSelector(target_genes).select(screen, split)

@@ -10,17 +10,20 @@ __all__ = ['validation_batch', 'BestWeights', 'one_cycle', 'named_moments', 'loa
 
 # %% ../../nbs/4_training/41_loop.ipynb #01ecdffc
 import math, time
+from functools import partial
 from dataclasses import InitVar, dataclass, field
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from ..core import TARGET, VCCError, np_rng, peak_memory_gb, pick, pick_device
+from ..core import CONTEXT, TARGET, VCCError, np_rng, pair_name, peak_memory_gb, pick
+from ..core import pick_device
 from ..data.screen import Screen
 from ..model.losses import mean_squared
 from ..model.state_model import MemoryEfficientStateModel
-from .batches import Batch, Batches
+from .batches import Batch, Batches, find_units
 from .effect_batches import effects_batch
-from .gradients import backward_that_fits, checkpoint_blocks, predicted_change
+from .gradients import answers_in_blocks, backward_that_fits, checkpoint_blocks
+from .gradients import of_measured
 from .precision import pick_precision
 from .ranks import Ranks, join_ranks, sum_gradients
 
@@ -30,13 +33,21 @@ def validation_batch(
     targets,                    # perturbations to judge by; None or empty: no batch
     genes,                      # gene symbols, in the model's order
     features:pd.DataFrame,      # targets x features
-    base:pd.DataFrame=None,     # targets x genes: changes predicted already; see `Batch`
+    base:pd.DataFrame=None,     # changes predicted already; see `PseudobulkBatches`
+    *,
+    pairs=None,                 # (target, context) to judge by; None: all that have cells
+    contexts=None,              # that the model numbers, in order; None or one: no numbers
 ) -> Batch|None:
     "The measured effects of `targets` as one batch: all their cells, no bootstrap."
     if not targets: return None
-    effects = screen.effects(screen.is_control | np.isin(screen.labels, list(targets)))
-    control = screen.control_mean()
-    return effects_batch(effects, effects.obs[TARGET], genes, features, control=control, base=base)
+    units = find_units(screen, list(targets), None if pairs is None else set(pairs))
+    effects = screen.effects(units.in_use)
+    if len(screen.context_names) == 1: control, names = screen.control_mean(), effects.obs[TARGET]
+    else:
+        control = screen.control_means()
+        names = [pair_name(*pair) for pair in zip(effects.obs[TARGET], effects.obs[CONTEXT])]
+    return effects_batch(effects, names, genes, features, control=control, base=base,
+        contexts=contexts)
 
 # %% ../../nbs/4_training/41_loop.ipynb #98842682
 class BestWeights:
@@ -47,8 +58,10 @@ class BestWeights:
         judge=mean_squared,                 # function (predicted_BG, batch) -> scalar tensor
         ranks:Ranks=Ranks(),                # rank 0 judges for all
         epoch:int=0,                        # epochs that were before
+        block:int=None,                     # examples that it answers at a time; None: all
     ):
         self.model, self.valid, self.judge, self.ranks = model, valid, judge, ranks
+        self.block = block
         self.epoch = epoch          # of these weights; 0: they answer nothing
         self.improved = epoch       # the last that gained anything
         self.loss, self.weights = float('inf'), None
@@ -56,7 +69,7 @@ class BestWeights:
         no_change_BG = torch.zeros_like(valid.change_BG)
         self.of_nothing = dict(no_change_loss=judge(no_change_BG, valid).item())
         if valid.base_BG is not None:
-            self.of_nothing['base_loss'] = judge(valid.base_BG, valid).item()
+            self.of_nothing['base_loss'] = judge(of_measured(valid.base_BG, valid), valid).item()
         self.update(epoch)
         floor = list(self.of_nothing.values())[-1]
         if floor <= self.loss:
@@ -67,10 +80,8 @@ class BestWeights:
         if self.valid is None:
             self.epoch = self.improved = epoch
             return {}
-        self.model.eval()
-        with torch.no_grad():
-            change_BG = predicted_change(self.model, self.valid)
-            loss = self.ranks.agree(self.judge(change_BG, self.valid).item())
+        change_BG = answers_in_blocks(self.model, self.valid, self.block)
+        loss = self.ranks.agree(self.judge(change_BG, self.valid).item())
         if loss < self.loss:
             self.loss, self.epoch, self.improved = loss, epoch, epoch
             self.weights = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
@@ -235,7 +246,8 @@ class Training:
         self.optimizer = Optimizer(model, n_steps, ranks=ranks, device=device, **options)
         self.first, self.last, self.done = first_epoch, first_epoch + epochs - 1, first_epoch - 1
         if valid is not None: valid = valid.to(device)
-        self.best = BestWeights(self.optimizer.judged, valid, judge, ranks, self.done)
+        self.best = BestWeights(self.optimizer.judged, valid, judge, ranks, self.done,
+            block=batches.batch_size)
         self.records, self.stopped, self.start = [], False, time.perf_counter()
 
     def epoch(self, number, show=lambda **measures: None) -> dict:
@@ -324,13 +336,14 @@ def _check_same(self:Training, state):
 
 # %% ../../nbs/4_training/41_loop.ipynb #110d61ff
 @patch
-def go(self:Training, patience=None, save=None, on_epoch=(), progress=False):
+def go(self:Training, patience=None, save=None, on_epoch=(), progress=False, time_left=None):
     "Train the epochs that are left; see `train`."
     gpu = [self.device] if self.device.type == 'cuda' else []
     with torch.random.fork_rng(gpu), self._progress_bar(progress) as bar:
+        show = partial(self._show, bar, time_left)
         for number in range(self.done + 1, self.last + 1):
             if self.stopped or patience and self.done - self.best.improved >= patience: break
-            record = self.epoch(number, lambda **measures: self._show(bar, **measures))
+            record = self.epoch(number, show)
             if save and self.ranks.first: save(self.model, self.state())
             answers = [f(record, self.model) for f in on_epoch] if self.ranks.first else []
             self.stopped = self.ranks.agree(any(answers))
@@ -343,12 +356,16 @@ def _progress_bar(self:Training, progress):
         unit='batch', disable=not progress or not self.ranks.first)
 
 @patch
-def _show(self:Training, bar, epoch, loss, pace):
+def _show(self:Training, bar, time_left, epoch, loss, pace):
     "What the progress bar says after a step."
+    if bar.disable: return
     gib = list(_memory(self.device).values())[-1]
+    facts = {'loss': f'{loss:.3g}', 'cells/s': f'{pace:,.0f}', 'memory': f'{gib:.2f} GiB'}
+    if time_left:
+        epochs = self.first - 1 + (bar.n + 1)/len(self.batches)
+        facts['job ends in'] = bar.format_interval(time_left(epochs, self.labels))
     bar.set_description(f'epoch {epoch}', refresh=False)
-    bar.set_postfix({'loss': f'{loss:.3g}', 'cells/s': f'{pace:,.0f}', 'memory': f'{gib:.2f} GiB'},
-        refresh=False)
+    bar.set_postfix(facts, refresh=False)
     bar.update()
 
 # %% ../../nbs/4_training/41_loop.ipynb #24369077
@@ -388,6 +405,7 @@ def train(
     save=None,                      # function of (model, state) after each epoch
     resume:dict=None,               # such a state; `model` has the weights it was saved with
     progress:bool=True,             # show a progress bar
+    time_left=None,                 # function (epochs done, labels) -> seconds, shown in it
     first_epoch:int=1,              # number of the first epoch
     labels:dict=None,               # more for each record, such as the phase
 ) -> History:                       # and `model` holds the best weights
@@ -402,5 +420,5 @@ def train(
     training = Training(model, batches, valid, epochs=epochs, first_epoch=first_epoch, judge=judge,
         seed=seed, labels=labels, ranks=ranks, device=device, **of_optimizer)
     if resume: training.load_state(resume)
-    training.go(patience=patience, save=save, on_epoch=on_epoch, progress=progress)
+    training.go(patience=patience, save=save, on_epoch=on_epoch, progress=progress, time_left=time_left)
     return training.history()

@@ -116,12 +116,18 @@ def dry_run(
         return dict(sorted(watch.at_peak.items(), key=lambda item: -item[1]))
 
 class _OnGPU(TorchFunctionMode):
-    "Dropout as a GPU does it, wherever the dry run is: a mask of one byte a value is kept."
+    """Some functions as a GPU does them, wherever the dry run is.
+
+    Dropout keeps a mask of one byte a value; under autocast, layer norm takes and gives float32."""
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.dropout: function = _dropout
+        function = {F.dropout: _dropout, F.layer_norm: _layer_norm}.get(function, function)
         return function(*args, **(kwargs or {}))
 
 def _dropout(x, p=.5, training=True, inplace=False): return torch.native_dropout(x, p, training)[0]
+
+def _layer_norm(x, *args, **kwargs):
+    autocast = torch.is_autocast_enabled(x.device.type)
+    return F.layer_norm(x.float() if autocast else x, *args, **kwargs)
 
 # %% ../../nbs/4_training/44_memory.ipynb #62edeeae
 @dataclass(frozen=True)
@@ -347,13 +353,14 @@ def measure(
     return Measured(**json.loads(child.stdout.splitlines()[-1]))
 
 def _measure_cuda(step):
-    "Torch's count of the tensors, and a usual context (untested: no GPU was at hand)."
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    start, before = time.perf_counter(), torch.cuda.memory_allocated()
+    "Torch's count of the tensors on the step's GPU, and a usual context."
+    device = torch.device(step.device)
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    start, before = time.perf_counter(), torch.cuda.memory_allocated(device)
     _run(step, step.device)
-    torch.cuda.synchronize()
-    tensors = torch.cuda.max_memory_allocated() - before
+    torch.cuda.synchronize(device)
+    tensors = torch.cuda.max_memory_allocated(device) - before
     return Measured(tensors + CUDA_CONTEXT, CUDA_CONTEXT, time.perf_counter() - start)
 
 def process_memory(step:TrainingStep) -> int:
@@ -367,7 +374,7 @@ def _process_memory(spec): return measure(TrainingStep(**json.loads(spec))).peak
 def held_now(step:TrainingStep) -> int:
     "Bytes this process holds, once it trained a miniature of `step`; on a GPU, the CUDA context."
     if step.device != 'cpu': return CUDA_CONTEXT
-    with torch.random.fork_rng(): _run(_miniature(step))        # nothing drawn later is moved
+    with torch.random.fork_rng(devices=[]): _run(_miniature(step))      # nothing drawn later is moved
     return _rss('VmRSS')
 
 # %% ../../nbs/4_training/44_memory.ipynb #a0772f39

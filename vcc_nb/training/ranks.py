@@ -10,6 +10,7 @@ __all__ = ['Ranks', 'sum_gradients', 'join_ranks']
 # %% ../../nbs/4_training/49_ranks.ipynb #7fd787e0
 import atexit, os, torch, torch.distributed as dist
 from dataclasses import dataclass
+from datetime import timedelta
 
 # %% ../../nbs/4_training/49_ranks.ipynb #e91a3a05
 @dataclass(frozen=True)
@@ -17,9 +18,14 @@ class Ranks:
     "The processes that train one model: the number of this one, and how many there are."
     rank:int = 0
     world:int = 1
+    local:int = 0           # number of this one among those of its machine
+    machine:int = 0         # number of its machine
 
     @property
     def first(self): return self.rank == 0
+
+    @property
+    def first_here(self): return self.local == 0
 
     def share(self, batch):
         "The examples of `batch` that this process takes."
@@ -31,6 +37,18 @@ class Ranks:
         box = [answer]
         dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def gather(self, answer) -> list:
+        "The answers of all, by rank, once all have come this far."
+        answers = [answer]*self.world
+        if self.world > 1: dist.all_gather_object(answers, answer)
+        return answers
+
+    def agree_here(self, answer):
+        "What the first process of this machine answers, once all have come this far."
+        answers = self.gather((self.machine, self.local, answer))
+        first_here = self.machine, 0
+        return next(said for *place, said in answers if tuple(place) == first_here)
 
     def same_start(self, model):
         "Give all ranks the weights of rank 0."
@@ -62,9 +80,11 @@ def join_ranks(
     "All processes that `torchrun` started, each with a GPU of its own; or this process alone."
     if not (dist.is_available() and dist.is_initialized()):
         if int(os.environ.get('WORLD_SIZE', 1)) == 1: return Ranks(), device
-        dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+        backend = 'nccl' if device.type == 'cuda' else 'gloo'
+        dist.init_process_group(backend, timeout=timedelta(hours=2))
         atexit.register(dist.destroy_process_group)
     if device.type == 'cuda' and 'LOCAL_RANK' in os.environ:
         device = torch.device('cuda', int(os.environ['LOCAL_RANK']))
         torch.cuda.set_device(device)
-    return Ranks(dist.get_rank(), dist.get_world_size()), device
+    local, machine = (int(os.environ.get(name, 0)) for name in ('LOCAL_RANK', 'GROUP_RANK'))
+    return Ranks(dist.get_rank(), dist.get_world_size(), local, machine), device
