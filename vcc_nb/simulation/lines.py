@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/8_simulation/lines.html.md"""
 # %% auto #0
 __all__ = ['agreement_between', 'agreement_curve', 'score_correlation', 'simulate_screens']
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #899c8bd3
+# %% ../../nbs/8_simulation/94_lines.ipynb #0dcf1527
 import itertools
 from functools import cache
 from pathlib import Path
@@ -21,12 +21,12 @@ from .cells import (_axis_positions, _batch_factors, _blocks, _cell_rates, _chec
     _check_number, _describe, _fill, _gene_rates, _settings, _source, _truth)
 from .design import draw_cells, draw_guides
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #0e6c8615
+# %% ../../nbs/8_simulation/94_lines.ipynb #6d130f5b
 def agreement_between(
     effects:ad.AnnData,     # rows T|C: obs of targets and contexts; each context has the same targets
     layer='delta',          # None: X
 ) -> pd.DataFrame:          # lines x lines
-    "Correlation over genes of the targets' deviations from their line's mean response, mean over targets."
+    "Correlation over genes of deviations from the line's mean response, mean over targets."
     values = {}
     for name in dict.fromkeys(effects.obs[CONTEXT]):
         line = effects[(effects.obs[CONTEXT] == name).to_numpy()]
@@ -56,7 +56,7 @@ def _unit_deviations(change_TG, own):
     deviation_TG -= deviation_TG.mean(1, keepdims=True)
     return deviation_TG/np.maximum(np.linalg.norm(deviation_TG, axis=1, keepdims=True), 1e-12)
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #0dbb59aa
+# %% ../../nbs/8_simulation/94_lines.ipynb #14f6a1d1
 def _most_common(
     n:int,          # how many, with the targets
     targets:list,
@@ -68,7 +68,7 @@ def _most_common(
     share_G[gene_axis().get_indexer(targets)] = np.inf
     return np.sort(np.argsort(-share_G, kind='stable')[:n])
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #546445af
+# %% ../../nbs/8_simulation/94_lines.ipynb #b2ea70e5
 _reference_lines, _reference_depth = ('K562', 'A549', 'CD8 T'), 4000
 _score_correlations = np.array([0, .2, .4, .6, .8, .9, 1])
 
@@ -85,7 +85,8 @@ def _agreement_at(
     for line in _reference_lines:
         share_G, _, real_G = baselines(line)
         score_TG = np.sqrt(correlation)*scores[''] + np.sqrt(1 - correlation)*scores[line]
-        effects = [_effect(t, score_G, real_G, seed, listed=False) for t, score_G in zip(position, score_TG)]
+        effects = [_effect(target, score_G, real_G, seed, listed=False)
+            for target, score_G in zip(position, score_TG)]
         count_G = _reference_depth*share_G[genes]
         fold_TG = 2.**np.stack(effects)[:, genes]
         values[line] = np.log1p(count_G*fold_TG) - np.log1p(count_G)
@@ -111,7 +112,7 @@ def agreement_curve(
         curve.append(max(agreement, curve[-1] + 1e-6))
     return pd.Series(curve, _score_correlations)
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #d2c4a141
+# %% ../../nbs/8_simulation/94_lines.ipynb #1afa9d1c
 def score_correlation(
     agreement:float,        # r of the responses of two lines
     targets:list,           # on the mean of these
@@ -126,7 +127,7 @@ def score_correlation(
             f'{curve.iloc[-1]:.2f} here, real ones by 0.02 to 0.10; choose 0 to {curve.iloc[-1]:.2f}')
     return float(PchipInterpolator(curve.to_numpy(), curve.index)(agreement))
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #1130b21c
+# %% ../../nbs/8_simulation/94_lines.ipynb #9aca6eac
 def _targets_of_lines(
     lines:dict,     # line -> names, or how many of `targets`
     targets,        # names; how many strong ones; None: those of `lines`
@@ -138,7 +139,8 @@ def _targets_of_lines(
             "as {'K562': ['MYC', 'STAT1'], 'iPSC': []}")
     if targets is None: targets = _named_in(lines)
     elif np.isscalar(targets) and not isinstance(targets, str): targets = strong_targets(targets, seed)
-    elif isinstance(targets, str): raise VCCError(f'targets={targets!r} should be a list of targets, or how many')
+    elif isinstance(targets, str):
+        raise VCCError(f'targets={targets!r} should be a list of targets, or how many')
     targets, measured = list(targets), {}
     for line, asked in lines.items():
         measured[line] = _first(line, asked, targets) if np.isscalar(asked) else list(asked)
@@ -155,7 +157,8 @@ def _named_in(lines):
             raise VCCError(f'lines: line {line!r} asks for {asked!r} targets; say of which (targets=), '
                 'or name them in a list')
         if not np.isscalar(asked): named |= dict.fromkeys(asked)
-    if not named: raise VCCError('no line has a target; say which targets the truth shall have (targets=)')
+    if not named:
+        raise VCCError('no line has a target; say which targets the truth shall have (targets=)')
     return list(named)
 
 def _first(line, n, targets):
@@ -165,7 +168,7 @@ def _first(line, n, targets):
             'give a number of them, or a list of names')
     return targets[:int(n)]
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #a1e1347d
+# %% ../../nbs/8_simulation/94_lines.ipynb #8207749a
 def _for_each(
     argument:str,   # its name
     value,          # one for all lines, or a dict
@@ -182,7 +185,23 @@ def _for_each(
             raise VCCError(f'{argument}={value[line]} of line {line!r} should be {least:g} or more')
     return value
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #0cb35bb9
+# %% ../../nbs/8_simulation/94_lines.ipynb #ab70f371
+def _numbers_of_lines(
+    targets:list,
+    measured:dict,      # line -> its targets
+    cells_per_target,   # one for all, or a dict by line
+    n_controls,         # one for all, or a dict by line
+) -> dict:              # line -> (1 + targets,) cells, controls first
+    "How many cells of each target in each line."
+    cells_per_target = _for_each('cells_per_target', cells_per_target, measured, least=1)
+    n_controls = _for_each('n_controls', n_controls, measured, least=2)
+    numbers = {}
+    for line in measured:
+        n_perturbed = int(cells_per_target[line])*np.isin(targets, measured[line])
+        numbers[line] = np.r_[int(n_controls[line]), n_perturbed]
+    return numbers
+
+# %% ../../nbs/8_simulation/94_lines.ipynb #d5bd283a
 def _positions_of_lines(
     n_genes:dict,   # line -> how many, or a list of genes
     targets:list,
@@ -195,7 +214,13 @@ def _positions_of_lines(
         else: positions[line] = _axis_positions(genes, targets, seed)
     return positions
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #d93677c3
+def _union(positions):
+    "Positions of the genes of all lines: in the order asked for where it is one, else of the axis."
+    first, *others = positions.values()
+    if all(np.array_equal(first, other) for other in others): return first
+    return np.unique(np.concatenate([first, *others]))
+
+# %% ../../nbs/8_simulation/94_lines.ipynb #138ba55a
 def _expected(guides):
     "(targets,) share of cells that are hit, and mean share of the transcript left in them."
     hit = guides.hit_probability
@@ -213,7 +238,7 @@ def _true_pairs(
     obs.index = (obs[TARGET] + '|' + line).to_numpy()
     return obs
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #184260b1
+# %% ../../nbs/8_simulation/94_lines.ipynb #82f5b5be
 class _Line(NamedTuple):
     "What is asked of one line."
     name:str
@@ -226,6 +251,7 @@ class _World(NamedTuple):
     "What all lines have in common."
     targets:list
     seed:int                # of the biology
+    draw:int                # of the cells
     biology:dict            # predictable, ... of `knockdown_effects`
     cells:dict              # depth_sd of `draw_cells`, n_batches, batch_sd
     settings:dict           # what was asked for: numbers and words
@@ -236,6 +262,12 @@ def _line_seed(
     line:str,
 ):
     return int(np_rng(seed, f'line {line}, draw {draw}').integers(2**62))
+
+def _file_of(folder, line):
+    "Where the cells of a line go; None: nowhere."
+    if folder is None: return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)/f'{line}.h5ad'
 
 def _line_design(world, line, guides):
     "The cells of a line, as `draw_cells` makes them, and the factors of its batches."
@@ -259,20 +291,22 @@ def _simulate_line(
     rates, responds = _gene_rates(world.targets, [line.name], remaining_T[None], batches_BG,
         seed=world.seed, **world.biology)
     pairs = _true_pairs(world.targets, line.name, line.n_cells[1:], hit_T)
-    truth = _truth(pairs, rates.of(axis), responds[:, axis], line.depth, world.cells['depth_sd'], target_sum)
+    truth = _truth(pairs, rates.of(axis), responds[:, axis], line.depth, world.cells['depth_sd'],
+        target_sum)
 
     asked = world.settings | dict(depth=line.depth, n_controls=int(line.n_cells[0]))
-    adata = _describe(cells, line.position, world.targets, [line.name], asked, f'sim_{line.name}')
+    adata = _describe(cells, line.position, world.targets, [line.name], asked,
+        prefix=f'sim{world.draw}_{line.name}')
     cell_rates = _cell_rates(cells, rates, world.targets, line.position, remaining_T[None])
     return _fill(adata, _blocks(cell_rates, rates.of(line.position), chunk, dtype), path), truth
 
-# %% ../../nbs/8_simulation/94_lines.ipynb #7751f522
+# %% ../../nbs/8_simulation/94_lines.ipynb #10fba8c8
 def simulate_screens(
-    lines:dict,                 # cell type -> its targets: names, or how many of `targets`; 0: controls only
+    lines:dict,                 # cell type -> its targets: names, or how many; 0: controls only
     *,
     targets=None,               # of the truth: names, or how many strong ones; default: those of `lines`
     agreement:float=0.33,       # r of the target-specific responses of two lines, 0 to about 0.7
-    cells_per_target=100,       # here and in the next four: one value, or a dict with one for each line
+    cells_per_target=100,       # here and in the next three: one value, or a dict by line
     n_controls=500,             # control cells
     n_genes=18_080,             # how many (the targets, then the most common), or a list of genes
     depth=4000.,                # median UMIs per cell over all 18,080 genes
@@ -296,45 +330,19 @@ def simulate_screens(
     depth = _for_each('depth', depth, measured, least=1)
     positions = _positions_of_lines(_for_each('n_genes', n_genes, measured), targets, seed)
     correlation = score_correlation(agreement, targets, seed, predictable)
-    world = _World(targets, seed, dict(predictable=predictable, correlation=correlation, listed=False),
-        dict(depth_sd=depth_sd, n_batches=n_batches, batch_sd=batch_sd),
-        settings | dict(context_correlation=correlation))
+    world = _World(targets, seed, draw,
+        biology=dict(predictable=predictable, correlation=correlation, listed=False),
+        cells=dict(depth_sd=depth_sd, n_batches=n_batches, batch_sd=batch_sd),
+        settings=settings | dict(context_correlation=correlation))
 
     axis, target_sum = _union(positions), float(np.median(list(depth.values())))
     screens, truths = {}, []
     for name in measured:
-        line = _Line(name, numbers[name], float(depth[name]), positions[name], _line_seed(seed, draw, name))
-        file = _file_of(path, name)
+        line_seed, file = _line_seed(seed, draw, name), _file_of(path, name)
+        line = _Line(name, numbers[name], float(depth[name]), positions[name], line_seed)
         screens[name], truth = _simulate_line(world, line, axis, target_sum, file, chunk, dtype)
         truths.append(truth)
     truth = ad.concat(truths)
     truth.uns = dict(simulated=True, source=_source(measured), simulation=world.settings,
         target_sum=target_sum)
     return screens, truth
-
-def _numbers_of_lines(
-    targets:list,
-    measured:dict,      # line -> its targets
-    cells_per_target,   # one for all, or a dict by line
-    n_controls,         # one for all, or a dict by line
-) -> dict:              # line -> (1 + targets,) cells, controls first
-    "How many cells of each target in each line."
-    cells_per_target = _for_each('cells_per_target', cells_per_target, measured, least=1)
-    n_controls = _for_each('n_controls', n_controls, measured, least=2)
-    numbers = {}
-    for line in measured:
-        n_perturbed = int(cells_per_target[line])*np.isin(targets, measured[line])
-        numbers[line] = np.r_[int(n_controls[line]), n_perturbed]
-    return numbers
-
-def _union(positions):
-    "Positions of the genes of all lines: in the order asked for where it is one, else of the axis."
-    first, *others = positions.values()
-    if all(np.array_equal(first, other) for other in others): return first
-    return np.unique(np.concatenate([first, *others]))
-
-def _file_of(folder, line):
-    "Where the cells of a line go; None: nowhere."
-    if folder is None: return None
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder)/f'{line}.h5ad'
