@@ -156,9 +156,9 @@ def one_world(agreement, seed):
             table = judge.scaled(effects)
             rows.append(table.assign(agreement=agreement, seed=seed, line=line, method=name,
                 n_lines=n_lines.reindex(table.index).to_numpy(), target=table.index))
-    chosen = methods['across contexts'].fitted.amplitudes
+    chosen = methods['across contexts'].fitted.chosen
     amplitudes = [dict(agreement=agreement, seed=seed, part=part, of_mean=pair[0], of_deviation=pair[1])
-        for part, pair in chosen.items()]
+        for part, pair in dict(own=chosen.own, relatives=chosen.relatives).items()]
     return pd.concat(rows, ignore_index=True), pd.DataFrame(amplitudes)
 
 def simulated(o):
