@@ -40,11 +40,11 @@ class RidgeOnGenes:
         self.directions = directions.T
         self.ridge = RidgeCV(alphas=self.penalties*scale).fit(U*sizes, wanted)
 
-    def predict(self, given):
+    def predict(self, given, measured=True):
         "(perturbations, genes given) to (perturbations, genes wanted)."
         if self.ridge is None: return np.repeat(self.mean[None], len(given), 0)
-        away = (given - self.center) @ self.directions
-        return self.ridge.predict(away).reshape(len(given), -1)
+        away = (given - self.center)*measured
+        return self.ridge.predict(away @ self.directions).reshape(len(given), -1)
 
 def mean_of_measured(
     values,             # (rows, genes), 0 where there is no measurement
@@ -77,11 +77,14 @@ class UnselectedGenes:
             self.parts.append((columns, rule))
         return self
 
-    def complete(self, change):
-        "(targets, selected genes) to (targets, all genes), in the order of the gene axis."
+    def complete(self,
+        change,             # (targets, selected genes)
+        measured=True,      # the same shape, False where there is no measurement: it says nothing
+    ):                      # -> (targets, all genes), in the order of the gene axis
+        "The change of all genes from that of the selected."
         selected, rest = self.columns
         both, others = np.empty((len(change), len(self.genes))), np.empty((len(change), len(rest)))
-        for columns, rule in self.parts: others[:, columns] = rule.predict(change)
+        for columns, rule in self.parts: others[:, columns] = rule.predict(change, measured)
         both[:, selected], both[:, rest] = change, others
         return both
 
@@ -106,13 +109,14 @@ def recovered(
     1 is all of it, 0 no more than no change."""
     if not len(rule.rest):
         return pd.DataFrame(columns=['recovered'], index=pd.Index([], name='fill'))
-    measured = np.asarray(truth[:, rule.rest].X, np.float64)
-    by_rule = rule.complete(np.asarray(truth[:, rule.selected].X))
-    by_rule = by_rule[:, rule.genes.get_indexer(rule.rest)]
+    given, rest = truth[:, rule.selected], truth[:, rule.rest]
+    change, counts = np.asarray(rest.X, np.float64), measured_genes(rest)
+    by_rule = rule.complete(np.asarray(given.X), measured_genes(given))[:, rule.columns[1]]
     fills = {'ridge on the selected genes (used)': by_rule, 'training mean': rule.mean,
         'no change': 0.}
-    size = np.square(measured).sum()
-    shares = {name: 1 - np.square(measured - fill).sum()/size for name, fill in fills.items()}
+    size = np.square(change).sum()
+    missed = {name: np.square((change - fill)*counts).sum() for name, fill in fills.items()}
+    shares = {name: 1 - squared/size for name, squared in missed.items()}
     return pd.DataFrame({'recovered': shares}).rename_axis('fill')
 
 # %% ../../nbs/5_effects/56_network.ipynb #91799f1b

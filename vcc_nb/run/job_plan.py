@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/job_plan.html.md"""
 # %% auto #0
 __all__ = ['block_bytes', 'libraries_gb', 'passes', 'cell_value_ns', 'crowded', 'batches_waiting', 'predicted_by', 'score_ns',
            'formulas', 'Rates', 'time_pass', 'time_examples', 'measure_rates', 'StepPlan', 'Job', 'open_formula',
-           'select_formula', 'train_formula', 'recompute_share', 'fit_seconds', 'source_of', 'predict_formula',
+           'select_formula', 'train_formula', 'source_of', 'recompute_share', 'fit_seconds', 'predict_formula',
            'score_formula', 'report_formula', 'in_words', 'JobPlan', 'make_job_plan', 'describe_job', 'loaded_now',
            'own_memory_gb', 'plan_job', 'Fitted', 'fit_job', 'require_job_fits', 'fitted_job', 'RunPlan',
            'plan_resources', 'require_on_machine', 'TimeLeft']
@@ -130,6 +130,12 @@ class StepPlan:
     mapped_gb:float=0.  # GiB of temporary files that are mapped
 
 
+block_bytes = 20            # of a stored value while a block is read, checked and normalised
+libraries_gb = dict(
+    annotations=.14,        # what is known of genes, from training on
+    scorers=.10)            # what scores import
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     "What the formulas look at."
@@ -168,10 +174,6 @@ class Job:
         return block_bytes*1024*per_cell/2**30
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #ae4125e4
-block_bytes = 20            # of a stored value while a block is read, checked and normalised
-libraries_gb = dict(
-    annotations=.14,        # what is known of genes, from training on
-    scorers=.10)            # what scores import
 passes = dict(open=1.7, select=2.3, phase=2.5, predict=2., score=2., report=2.5)      # over the stored values
 
 
@@ -239,23 +241,23 @@ def _phase_seconds(
     return n_epochs*epoch + begins
 
 
+def source_of(config:TrainingConfig, sizes:JobSizes) -> str:
+    "Where the cells of batches wait: as asked, else on disk if the screen is there."
+    return config.training.source or ('disk' if sizes.on_disk else 'memory')
+
+
 def recompute_share(config:TrainingConfig) -> float:
     "How much longer an example takes for blocks that are computed again: a third if all are."
     return .33*config.training.recompute/max(config.model.n_layers, 1)
+
+# %% ../../nbs/7_run/74_job_plan.ipynb #60e8a14d
+predicted_by = 8            # methods: baselines, closed forms, network, blend
 
 
 def fit_seconds(sizes:JobSizes) -> float:
     "Seconds of all methods: each is fitted and weighed on training targets left out."
     n = sizes.targets['train'] + sizes.targets['valid']
     return 2.1e-3*n*np.sqrt(sizes.n_genes)      # of 112 such targets
-
-
-def source_of(config:TrainingConfig, sizes:JobSizes) -> str:
-    "Where the cells of batches wait: as asked, else on disk if the screen is there."
-    return config.training.source or ('disk' if sizes.on_disk else 'memory')
-
-# %% ../../nbs/7_run/74_job_plan.ipynb #60e8a14d
-predicted_by = 8            # methods: baselines, closed forms, network, blend
 
 
 def predict_formula(job:Job) -> list:

@@ -44,7 +44,8 @@ def validation_batch(
     effects = screen.effects(units.in_use)
     if len(screen.context_names) == 1: control, names = screen.control_mean(), effects.obs[TARGET]
     else:
-        control = screen.control_means()
+        means = [screen.control_mean(context) for context in units.contexts]
+        control = pd.DataFrame(means, units.contexts, screen.genes)
         names = [pair_name(*pair) for pair in zip(effects.obs[TARGET], effects.obs[CONTEXT])]
     return effects_batch(effects, names, genes, features, control=control, base=base,
         contexts=contexts)
