@@ -26,6 +26,7 @@ _names = {
     'effects.ridge': 'SharedResponse NearestGenes KernelRidge',
     'effects.own_transcript': 'OwnTranscript',
     'effects.transfer': 'Transfer',
+    'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
     'challenge.cells': 'generate_cells',
