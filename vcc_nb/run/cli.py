@@ -527,7 +527,8 @@ _commands['compare'] = _Command(
     examples=('vcc_nb compare training_runs/a training_runs/b --picture compare.png',))
 
 # %% ../../nbs/7_run/82_cli.ipynb #6a023264
-_method = "'no change', 'training mean', 'kernel ridge', 'network', 'transfer' or 'blend' (default: blend)"
+_method = ("'no change', 'training mean', 'kernel ridge', 'transfer', 'network' or 'blend'; of several contexts also "
+           "'same target' and 'across contexts' (default: blend)")
 _screen_in_memory = 'the screen, where the run was given it in memory'
 
 def _accept_option(parser):

@@ -12,7 +12,7 @@ import os, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from ..core import VCCError
-from .settings import TrainingConfig
+from .settings import TrainingConfig, paths_of
 from .task import Task, open_task
 from .train import phases_of
 from .foresight import require_trainable
@@ -70,15 +70,25 @@ class DryRun:
         require_on_machine(self.job, self.fitted)
 
     def __str__(self):
-        split, n_genes = self.task.split, len(self.task.screen.genes)
+        n_genes = len(self.task.screen.genes)
         phases, epochs = phases_of(self.config, n_genes)
         sizes = [getattr(phase, 'n_genes', phase) for phase in phases]
         of_phases = [f'{size:,} for {n} epochs' for size, n in zip(sizes, epochs)]
         return '\n'.join([
             str(self.task.screen),
-            f'Perturbations: {len(split.train)} train, {len(split.valid)} validate, {len(split.test)} test',
+            self._who_is_held_out(),
             f'Genes: {self.config.genes.target_genes:,} of {n_genes:,}; {", then ".join(of_phases)}',
             f'Scores of {self.config.score.season}; the run would go to {self.path}'])
+
+
+    def _who_is_held_out(self) -> str:
+        "How many targets, or pairs, have which part; across contexts, what is held out."
+        sizes = [self.task.size(part) for part in ('train', 'valid', 'test')]
+        counts = '{} train, {} validate, {} test'.format(*sizes)
+        if not self.task.across:
+            return f'Perturbations: {counts}'
+        return (f'Pairs of perturbation and context ({", ".join(self.task.screen.context_names)}): {counts}; '
+                f'{self.task.split.method}')
 
 
 def dry_run(
@@ -94,7 +104,7 @@ def dry_run(
     if begins:
         require_free(path)
     plan = plan_unread(config, adata)
-    on_disk = config.data.data not in (None, 'papalexi', 'vcc_h1_sample')
+    on_disk = bool(set(paths_of(config.data.data)) - {'papalexi', 'vcc_h1_sample'})
     task = open_task(config.but(backed=True) if on_disk else config, adata)
     require_trainable(config, task)
     job = describe_job(config, task)

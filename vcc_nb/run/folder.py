@@ -535,14 +535,15 @@ def _read_trained(folder, config, task, chosen, closed):
     return Trained(model, genes, network_read(genes, config, task), history)
 
 # %% ../../nbs/7_run/75_folder.ipynb #7f85e873
-method_order = ('no change', 'training mean', 'no change, plain', 'training mean, plain',
-                'kernel ridge', 'transfer', 'network', 'blend')
+method_order = ('no change', 'training mean', 'same target', 'no change, plain', 'training mean, plain',
+                'shared response', 'nearest genes', 'kernel ridge', 'transfer', 'across contexts',
+                'across contexts, least squares', 'network', 'blend')
 
 def _place(name):
-    "Where a method stands in tables; `kernel ridge for PDS` and its like after the closed forms."
+    "Where a method stands in tables; `kernel ridge for PDS` and its like after the closed forms, by name."
     if name in method_order:
-        return method_order.index(name)
-    return method_order.index('transfer') + .5
+        return method_order.index(name), ''
+    return method_order.index('across contexts, least squares'), name
 
 
 def _write_forecast(folder, forecast):

@@ -44,8 +44,16 @@ def season_effects(
         contexts = ', '.join(str(run.config.data.context) for run in runs)
         raise VCCError(f'season {season.name} has one context, and the runs are of {contexts}; name one')
     if runs[0].task.across:
-        asked |= dict(controls=levels_on(runs[0].task.screen, controls)[0])
+        asked |= dict(controls=_one_line(season, runs[0], controls))
     return expand_effects(runs[0].predict_effects(season.targets, **asked), season.genes)
+
+
+def _one_line(season, run, controls):
+    "Control means of the one line of a season. `VCCError` for several."
+    if controls is None or len(controls.context_names) > 1:
+        raise VCCError(f'season {season.name} is of one context, and the run knows '
+                       f'{", ".join(run.task.screen.context_names[:4])}; give control cells of the one wanted (controls=)')
+    return levels_on(run.task.screen, controls)[0]
 
 
 def _in_all_contexts(
