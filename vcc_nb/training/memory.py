@@ -298,7 +298,10 @@ class Measured:
 def release_freed_memory(
     min_mb:float=1.,    # blocks of at least so many MiB
 ) -> bool:              # False: this system's C library has no such choice (only glibc has)
-    "From now on, give freed blocks back to the system at once, instead of keeping them for later."
+    """From now on, give freed blocks back to the system at once, instead of keeping them for later.
+
+    On Linux torch then asks for huge pages, where it has not yet made a tensor above 2 MiB: far fewer pages to clear."""
+    os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')      # torch reads it at its first large tensor
     mmap_threshold = -3         # M_MMAP_THRESHOLD of malloc.h
     try: return ctypes.CDLL(None).mallopt(mmap_threshold, int(min_mb*2**20)) == 1
     except (AttributeError, OSError, TypeError): return False
