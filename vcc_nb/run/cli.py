@@ -588,11 +588,12 @@ def _predict(
 def _rows_in_words(effects) -> str:
     "'2 targets', or '2 targets in each of 3 contexts (A549, K562, iPSC)'."
     targets = f'{effects.obs[TARGET].nunique()} targets'
-    if CONTEXT not in effects.obs:
+    contexts = list(effects.obs[CONTEXT].unique()) if CONTEXT in effects.obs else ['all']
+    if contexts == ['all']:                         # without a column of contexts
         return targets
-    contexts = list(effects.obs[CONTEXT].unique())
-    each = f'in context {contexts[0]}' if len(contexts) == 1 else f'in each of {len(contexts)} contexts ({", ".join(contexts)})'
-    return f'{targets} {each}'
+    if len(contexts) == 1:
+        return f'{targets} in context {contexts[0]}'
+    return f'{targets} in each of {len(contexts)} contexts ({", ".join(contexts)})'
 
 
 _commands['predict'] = _Command(

@@ -22,6 +22,7 @@ from ..data.embedded import go_terms
 from ..data.storage import row_blocks
 from ..model.state_model import MemoryEfficientStateModel
 from ..training import memory
+from ..training.curriculum import drawn_cells_gb
 from ..training.batches import Batch
 from ..training.loop import Optimizer
 from ..training.memory import TrainingStep, held_now
@@ -29,7 +30,7 @@ from .settings import TrainingConfig
 from .task import Chosen, Task
 from .foresight import require_trainable
 from .job_sizes import JobSizes, genes_of_phases, look_at, look_at_screen, sizes_of
-from .resources import Plan, batches_gb, largest_step, machine_memory_gb, make_plan
+from .resources import Plan, largest_step, machine_memory_gb, make_plan
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #ed510765
 @dataclass(frozen=True)
@@ -587,7 +588,7 @@ def plan_resources(
     step = largest_step(fitted.config, task)
     part = -(-step.batch_size//fitted.config.training.accumulate)
     on_disk = source_of(fitted.config, fitted.plan.sizes) == 'disk'
-    data_gb = 0. if on_disk else batches_gb(task, chosen)
+    data_gb = 0. if on_disk else drawn_cells_gb(task.screen, task.split, chosen.selection.table.detected)
     plan = make_plan(replace(step, batch_size=part), data_gb)
     return RunPlan(**vars(plan), fitted=fitted)
 
@@ -636,9 +637,3 @@ class TimeLeft:
         planned = self.planned(epochs) - self.planned(self.first)
         pace = (now - self.start)/planned if planned > .02*self.spent[-1] else 1.
         return pace*(self.spent[-1] - self.planned(epochs) + self.after)
-
-    def tell(self, record, model):
-        "A function for `on_epoch`: after each epoch a line that says how much of the job is left."
-        from tqdm.auto import tqdm
-        epoch, last = record['epoch'], self.ends[-1]
-        tqdm.write(f'epoch {epoch} of {last}: about {in_words(self(epoch))} left of the job', file=sys.stderr)

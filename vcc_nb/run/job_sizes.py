@@ -16,6 +16,7 @@ from ..core import CONTEXT, TARGET
 from ..data import embedded
 from ..data.labels import find_context_column, labels_of, read_labels
 from ..data.screen import Screen
+from ..data.screens import context_of_file
 from ..data.splits import Split
 from ..data.storage import (ChosenRows, DiskColumns, DiskDense, DiskRows, StackedRows, SummedRows,
     expression_matrix, is_on_disk, open_h5ad, row_blocks)
@@ -181,9 +182,10 @@ def _look_at_one(
     elif isinstance(item, (str, Path)): adata, file = open_h5ad(item, True)
     X = expression_matrix(adata, data.layer, [], file)
     reading = labels_of(adata, data.target_key, data.control)
+    of_file = context_of_file(item) if file else None
     key = find_context_column(adata.obs, data.context_key)
     if key: contexts = read_labels(adata.obs, key)
-    else: contexts = np.full(adata.n_obs, name or (Path(item).stem if file else 'all'), object)
+    else: contexts = np.full(adata.n_obs, name or of_file or 'all', object)
     labels = reading.cells
     return Unopened(X, adata.var_names, labels, contexts, reading.control, pd.notna(labels))
 
@@ -216,7 +218,8 @@ def sizes_of(
     part = 1. if opened else min(1., (config.data.max_cells or np.inf)/len(labels))
     n_values = stored_values(X)*part*len(labels)/len(looked.labels)
     phases, epochs = genes_of_phases(config, X.shape[1])
-    n_training = int(part*(cells['control'] + cells['train']))
+    n_controls = _controls_to_train(labels, contexts, looked.control, table, split, config)
+    n_training = int(part*(n_controls + cells['train']))
     return JobSizes(
         n_cells=int(part*len(labels)), n_genes=X.shape[1], n_values=int(n_values),
         cells={name: int(part*n) for name, n in cells.items()}, targets=targets, phases=phases, epochs=epochs,
@@ -227,6 +230,16 @@ def sizes_of(
 def sizes_of_task(config:TrainingConfig, task:Task, chosen:Chosen=None) -> JobSizes:
     "The sizes of a job whose screen is open."
     return sizes_of(config, look_at_screen(task.screen), task.split, chosen, opened=True)
+
+
+def _controls_to_train(labels, contexts, control, table, split, config) -> int:
+    "Control cells of the contexts that train."
+    learned = set(table[CONTEXT])
+    if split is not None:
+        learned = set(table[split.mask(table, 'train')][CONTEXT])
+    elif config.split.hold_out == 'context':
+        learned -= {config.data.context}
+    return int(((labels == control) & np.isin(contexts.astype(str), list(learned))).sum())
 
 
 def _where_it_lies(config, looked, n_values) -> dict:

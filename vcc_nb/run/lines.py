@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import VCCError, pick
 from ..data.screen import Screen, open_screen
+from ..data.screens import context_of_file
 from ..data.symbols import match_symbols
 
 # %% ../../nbs/7_run/75_lines.ipynb #27e37841
@@ -92,7 +93,7 @@ def _name_of(
     "What a line of a file of control cells is called."
     if screen.context_key or line != 'all':
         return line
-    return name or (Path(screen.source).stem if screen.source.endswith('.h5ad') else 'these controls')
+    return name or context_of_file(screen.source) or 'these controls'
 
 # %% ../../nbs/7_run/75_lines.ipynb #6359a0c7
 def unknown_context(

@@ -215,6 +215,9 @@ def _require_no_clash(config:TrainingConfig, contexts:list):
         return
     names = f'{len(contexts)} ({", ".join(contexts[:4])})'
     elsewhere, amplitude_for = config.data.elsewhere, config.score.amplitude_for
+    if config.training.loss == 'energy':
+        raise VCCError(f"loss='energy' compares the cells of one context, and this run has {names}; "
+                       f"choose another (loss='mse'), or name one (context=)")
     if elsewhere is not None:
         raise VCCError(f'elsewhere={elsewhere!r} is transferred to one context, and this run has {names}; '
                        f'leave it out, or name one (context=)')

@@ -6,8 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/train.html.md"""
 
 # %% auto #0
 __all__ = ['prior_features', 'task_kernel', 'ClosedForms', 'closed_forms', 'effects_to_learn_from', 'base_effects', 'phases_of',
-           'reads_network', 'task_network', 'network_read', 'cells_in_memory_gb', 'where_cells_wait', 'Trained',
-           'train_network', 'genes_of_phase']
+           'reads_network', 'task_network', 'network_read', 'where_cells_wait', 'Trained', 'train_network',
+           'genes_of_phase']
 
 # %% ../../nbs/7_run/72_train.ipynb #c379e396
 from collections import deque
@@ -21,7 +21,7 @@ from ..genes.likeness import gene_features, gene_kernel, perturbation_rows, read
 from ..data.symbols import match_symbols
 from ..genes.network import gene_network
 from ..model.losses import make_loss
-from ..training.curriculum import phase_genes, train_in_phases
+from ..training.curriculum import drawn_cells_gb, phase_genes, train_in_phases
 from ..training.disk_cells import until_done
 from ..training.loop import History
 from ..training.memory import release_freed_memory
@@ -195,13 +195,6 @@ def _training_options(config:TrainingConfig, task:Task) -> dict:
     return options
 
 # %% ../../nbs/7_run/72_train.ipynb #1a41ba3c
-def cells_in_memory_gb(task:Task, chosen:Chosen) -> float:
-    "GiB of the cells to train on: training cells x selected genes as CSR of 8 bytes a value."
-    n_cells = int(task.split.rows(task.screen, 'train').sum())
-    n_values = n_cells*chosen.selection.table.detected.sum()
-    return (8*n_values + 4*(n_cells + 1))/2**30
-
-
 def where_cells_wait(config:TrainingConfig, task:Task, chosen:Chosen) -> str:
     """As the settings say (source); else 'disk' for a screen that is on disk itself, or whose cells would take
     more than half of memory_gb, and 'memory' for others."""
@@ -210,8 +203,10 @@ def where_cells_wait(config:TrainingConfig, task:Task, chosen:Chosen) -> str:
     if task.screen.is_backed:
         return 'disk'
     budget = config.training.memory_gb
-    is_short = budget is not None and cells_in_memory_gb(task, chosen) > budget/2
-    return 'disk' if is_short else 'memory'
+    if budget is None:
+        return 'memory'
+    in_memory = drawn_cells_gb(task.screen, task.split, chosen.selection.table.detected)
+    return 'disk' if in_memory > budget/2 else 'memory'
 
 # %% ../../nbs/7_run/72_train.ipynb #42ddc7f9
 @dataclass(frozen=True, eq=False)
