@@ -111,7 +111,8 @@ def of_run(run, samples=None) -> dict:
     weights = ad.read_h5ad(run/'predicted_effects.h5ad', backed='r').uns['weights']
     split, plan = read_json(run/'split.json'), costs['plan']
     phases = history.groupby('phase').agg(genes=('n_genes', 'first'), epochs=('n_genes', 'size'),
-                                          seconds=('seconds', 'sum'), seconds_an_epoch=('seconds', 'mean'))
+                                          seconds=('seconds', 'sum'), seconds_an_epoch=('seconds', 'mean'),
+                                          gb_so_far=('peak_memory_gb', 'max'))
     return dict(machine=costs['machine'], version=costs['version'], cells=len(folder.mark.labels),
         genes=len(folder.mark.genes), target_genes=int(history.n_genes.iloc[-1]), settings=settings_of(folder.config),
         fitted=costs['fitted'], fitted_because=costs['fitted_because'],
@@ -133,8 +134,9 @@ def steps_table(result:dict) -> pd.DataFrame:
 
 
 def read_samples(paths) -> np.ndarray:
-    "Looks at memory, of one file or several (a run that went on has several)."
-    return np.concatenate([np.loadtxt(path, ndmin=2) for path in paths])
+    "Looks at memory, of one file or several (a run that went on has several); lines cut short are left out."
+    lines = [line.split() for path in paths for line in Path(path).read_text().splitlines()]
+    return np.array([line for line in lines if len(line) == 3], float)
 
 
 def watch(pid:int, path, every:float=.1):
