@@ -16,7 +16,7 @@ import anndata as ad, numpy as np, pandas as pd
 from pipeline import commit, phase_names
 from vcc_nb.core import atomic_path, machine
 
-tables = ('gene_coverage.csv', 'selected_genes.csv', 'recovered.csv', 'bounds.csv', 'scores.csv')
+tables = ('gene_coverage.csv', 'recovered.csv', 'bounds.csv', 'scores.csv')
 
 
 def go(run, settings):
@@ -94,7 +94,7 @@ def compared(run, other) -> list:
         largest = float(np.nanmax(np.abs(ours - theirs), initial=0)) if same_shape else None
         rows.append(dict(what=name, numbers=ours.size, equal=np.array_equal(ours, theirs, equal_nan=True),
                          largest_difference=largest))
-    for file in ('split.json', *tables):
+    for file in ('split.json', 'selected_genes.csv', *tables):
         rows.append(dict(what=f'{file}, every byte', equal=(run/file).read_bytes() == (other/file).read_bytes()))
     return rows
 
@@ -126,14 +126,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in dict(cells=20_000, genes=5000, target_genes=2500, epochs=16, seed=0).items():
         parser.add_argument(f'--{name.replace("_", "-")}', type=int, default=value)
+    parser.add_argument('--folder', help='an empty one, in which screen and runs stay; default: a temporary one')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     parser.add_argument('--go', nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.go:
         go(options.go[0], json.loads(options.go[1]))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        result = dict(machine=machine(), commit=commit(), cells=options.cells, genes=options.genes) | measure(options, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        measured = measure(options, Path(options.folder or temporary))
+    result = dict(machine=machine(), commit=commit(), cells=options.cells, genes=options.genes) | measured
     print(json.dumps(result, indent=1))
     with atomic_path(options.out/f'resume_{options.cells}x{options.genes}.json') as path:
         path.write_text(json.dumps(result, indent=1))
