@@ -37,7 +37,9 @@ jobs = dict(                # name -> (cells, genes, median depth, settings; cel
     wide=(30_000, 18_080, 6000., dict(target_genes=1000, epochs=4, backed=True, **sparse)),
     one_line=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, **sparse)),
     two_lines=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 2),
-    four_lines=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 4))
+    four_lines=(20_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 4),
+    two_whole_lines=(40_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 2),
+    four_whole_lines=(80_000, 5000, 4000., dict(target_genes=1000, epochs=4, backed=True, hold_out='context', **sparse), 4))
 not_seen = ('counts', 'large', 'quick', 'normal', 'standard', 'counts_on_disk', 'tight', 'wide')  # when constants were set
 lines = ('K562', 'A549', 'THP-1', 'CD8 T')
 

@@ -5,7 +5,7 @@
     python submission.py --lines 40       # a run on three lines, its file for three unseen ones, and what vcc prep says of it
 
 Writes results/submission.json beside this file; with --lines, results/submission_lines.json. The full size of 2026 needs 15 GB of disk."""
-import argparse, json, os, subprocess, sys, tempfile, time
+import argparse, json, os, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 contexts = dict(A='iPSC', B='K562', C='A549')
@@ -80,24 +80,22 @@ def prepare_lines(n_targets, n_controls, depth, folder):
 def train_lines(folder):
     "A run across the lines; print what it took."
     from vcc_nb import ScaledTrainingPipeline, create_training_config
-    from vcc_nb.core import peak_memory_gb
     start = time.perf_counter()
     config = create_training_config('standard', data=[f'{folder}/{line}.h5ad' for line in learned], backed=True,
         hold_out='context', season='2026', fast_scores=True, target_genes=500, epochs=3, embed_dim=16, n_layers=1,
         device='cpu', memory_gb=2, scores_gb=.5, output_dir=f'{folder}/run')
     ScaledTrainingPipeline(config, progress=False).run()
-    print(json.dumps(dict(run_seconds=time.perf_counter() - start, run_peak_gb=peak_memory_gb())))
+    print(json.dumps(dict(run_seconds=time.perf_counter() - start)))
 
 def submit_lines(folder):
     "The file of that run for the other lines; print what it took."
     from vcc_nb import submit
-    from vcc_nb.core import peak_memory_gb
     start = time.perf_counter()
     expected, table = submit(f'{folder}/run', '2026', f'{folder}/submission.h5ad', controls=f'{folder}/controls.h5ad',
         targets=f'{folder}/pert_counts.csv')
     made = {name: value for name, value in table.attrs.items() if name != 'path'}
-    print(json.dumps(dict(expected=vars(expected), submit_peak_gb=peak_memory_gb(),
-        submit_seconds=time.perf_counter() - start, findings=table.values.tolist(), **made)))
+    print(json.dumps(dict(expected=vars(expected), submit_seconds=time.perf_counter() - start,
+        findings=table.values.tolist(), **made)))
 
 def vcc_prep(folder):
     "What the official tool says of the file, and what it took."
@@ -112,16 +110,29 @@ def vcc_prep(folder):
     _, status, usage = os.wait4(tool_process.pid, 0)
     return dict(accepted=status == 0, said=said[-3:], tool_seconds=time.perf_counter() - start, tool_peak_gb=usage.ru_maxrss/2**20)
 
-def lines_stage(o, child):
+def watched(step, folder, command, env):
+    "Run a step in a process of its own: what it prints, and the most memory that it held itself and had mapped."
+    from pipeline import peaks, read_samples, watch
+    looks = f'{folder}/memory_{step}'
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    looking = threading.Thread(target=watch, args=(process.pid, looks, .02))
+    looking.start()
+    said = process.communicate()[0]
+    looking.join()
+    if process.returncode: sys.exit(f'{step} failed, see above')
+    held = peaks(read_samples([looks]), {step: (0, float('inf'))})[step]
+    return json.loads(said.splitlines()[-1]) | {f'{step}_{name}': value for name, value in held.items()}
+
+def lines_stage(o, child, command, env):
     "The whole job of 2026 on simulated lines."
     from vcc_nb.core import atomic_path, machine
     with tempfile.TemporaryDirectory(dir=o.folder) as folder:
         child('prepare_lines', '2026', o.lines, folder)
         measured = {}
-        for step in ('train_lines', 'submit_lines'): measured |= json.loads(child(step, '2026', o.lines, folder).splitlines()[-1])
+        for step in ('train_lines', 'submit_lines'):
+            measured |= watched(step, folder, command(step, '2026', o.lines, folder), env)
         measured |= vcc_prep(folder)
-    print({name: measured[name] for name in ('cells', 'run_peak_gb', 'submit_peak_gb', 'findings', 'accepted', 'said', 'tool_peak_gb')
-        if name in measured})
+    print({name: value for name, value in measured.items() if name.endswith('_gb') or name in ('cells', 'findings', 'accepted', 'said')})
     with atomic_path(Path(o.out)/'submission_lines.json') as path:
         path.write_text(json.dumps(dict(machine=machine(), data='simulated', depth=o.depth, targets=o.lines) | measured, indent=1))
 
@@ -147,9 +158,9 @@ def main():
     from vcc_nb.core import atomic_path, machine
     env, runs = os.environ | dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1'), []
     sizes = ['--targets', *map(str, o.targets), '--controls', *map(str, o.controls), '--depth', str(o.depth)]
-    child = lambda *run: subprocess.run([sys.executable, __file__, *sizes, '--run', *map(str, run)], check=True, stdout=subprocess.PIPE,
-        text=True, env=env).stdout
-    if o.lines: return lines_stage(o, child)
+    command = lambda *run: [sys.executable, __file__, *sizes, '--run', *map(str, run)]
+    child = lambda *run: subprocess.run(command(*run), check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+    if o.lines: return lines_stage(o, child, command, env)
     for season in o.seasons:
         with tempfile.TemporaryDirectory(dir=o.folder) as d:
             child('prepare', season, 0, d)

@@ -13,7 +13,7 @@ import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, np_rng, pick
 from ..data.screen import Screen
 from ..effects.amplitude import best_setting
-from ..effects.base import contexts_of, of_context
+from ..effects.base import contexts_of, measured_genes, of_context
 from .blocks_2026 import quick_scores_2026
 from .cells import cell_blocks, generate_cells, measured_columns
 from .measured import deal_halves
@@ -459,7 +459,8 @@ def _scores_of_means(
         return pd.concat(tables, names=[CONTEXT]).reset_index(CONTEXT)
     targets = list(effects.obs[TARGET].astype(str))
     measured = measured[measured.obs[TARGET].astype(str).isin(targets).to_numpy()]
-    return score_effects(effects, measured)
+    has_gene = measured_genes(measured).all(0)
+    return score_effects(effects[:, has_gene], measured[:, has_gene])
 
 def _trial_scorer(
     predicted,      # Effects

@@ -8,6 +8,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/leaks.html.md"""
 __all__ = ['scramble', 'check_no_leak']
 
 # %% ../../nbs/1_data/13_leaks.ipynb #99f4450e
+from dataclasses import replace
 import anndata as ad, numpy as np, scipy.sparse as sp
 from ..core import VCCError, np_rng
 from .screen import Screen, open_screen
@@ -35,7 +36,8 @@ def scramble(
         X.data[cell] = rng.permutation(X.data[cell])*factor
     obs, var = screen.adata.obs.copy(), screen.adata.var.copy()
     adata = ad.AnnData(X, obs=obs, var=var, uns=dict(source=screen.source))
-    return open_screen(adata, **screen.options | dict(layer=None))
+    changed = open_screen(adata, **screen.options | dict(layer=None))
+    return replace(changed, labels=screen.labels, contexts=screen.contexts, control=screen.control)
 
 # %% ../../nbs/1_data/13_leaks.ipynb #d8e91c9a
 def _leaves(fitted, name='the result'):

@@ -89,11 +89,14 @@ def sum_up(
     n_parts:int=8,      # stretches of cells of each file
 ):
     "Sum up all groups of every file, see `Screen.sum_up`."
-    for part in self.parts: part.sum_up(map, n_parts)
+    for part in self.parts:
+        if self.memory is not None: part.memory = self.memory
+        part.sum_up(map, n_parts)
 
 def _require_remembered(screen, n_groups):
     "`VCCError` if the sums would be too many to be remembered."
-    limit, n_bytes = screen.memory or largest_memory, 28*n_groups*len(screen.genes)
+    limit = largest_memory if screen.memory is None else screen.memory
+    n_bytes = 28*n_groups*len(screen.genes)
     if n_bytes > limit:
         raise VCCError(f'the sums of {n_groups:,} groups x {len(screen.genes):,} genes take {n_bytes/2**30:.2f} GiB, and '
             f'{limit/2**30:.2f} are remembered; allow more with screen.memory = {n_bytes:,}')

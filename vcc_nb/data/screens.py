@@ -259,6 +259,8 @@ def _with_context(
 ) -> Screen:
     "The screen, its context named if it is one: as the user says, by its column, or by its file."
     contexts = screen.context_names
+    if len(contexts) > 1 and name is not None:
+        return replace(screen, notes=[*screen.notes, f'{name!r} has contexts of its own, which keep their names'])
     if len(contexts) > 1 or name in contexts: return screen
     if name is None and contexts != ['all']: return screen
     name = name or context_of_file(screen.source)
@@ -352,6 +354,14 @@ def _notes_of_parts(parts):
         for note in part.notes[3:]: yield f'{", ".join(part.context_names)}: {note}'
 
 # %% ../../nbs/1_data/10_screens.ipynb #369989ff
+def _scaled(screen, target_sum) -> Screen:
+    "One screen at the depth that was asked for, or the usual one."
+    scaled = screen.scaled_to(target_sum or usual_depth([screen]))
+    if target_sum is None and scaled is not screen:
+        usual = '(median over contexts of their controls)'
+        scaled.notes = [note.replace('(as asked)', usual) for note in scaled.notes]
+    return scaled
+
 def open_screens(
     data,                       # path, AnnData or Screen; a list of them; or a dict from context to one
     *,
@@ -368,10 +378,10 @@ def open_screens(
     named = _named(data)
     parts = {words: _open_part(words, name, item, len(named) == 1, backed, options)
         for words, (name, item) in named.items()}
+    asked = {part.options['target_sum'] for part in parts.values()}     # of what was open already
+    if target_sum is None and len(asked) == 1: [target_sum] = asked
     parts = _flattened(parts)
-    if len(parts) == 1 and isinstance(genes, str):
-        [screen] = parts.values()
-        return screen.scaled_to(target_sum or usual_depth([screen]))
+    if len(parts) == 1 and isinstance(genes, str): return _scaled(*parts.values(), target_sum)
     screens = _together(parts, genes, target_sum)
     screens.notes = [*_description(screens), *screens.notes, *_notes_of_parts(screens.parts)]
     return screens
@@ -398,9 +408,12 @@ def with_rows(
     new_place = np.full(len(self.genes) + 1, -1)        # the last is for genes off the axis
     new_place[on_axis] = np.arange(len(on_axis))
     options = self.options | dict(target_sum=self.target_sum)
-    notes = [*self.notes, note] if note else list(self.notes)
     columns = [new_place[places] for places in columns]
-    return _stacked(parts, columns, self.genes[on_axis], options, notes)
+    some = _stacked(parts, columns, self.genes[on_axis], options, [])
+    of_all = {*_description(self), *_notes_of_parts(self.parts)}        # of some contexts that are gone
+    kept = [said for said in self.notes if said not in of_all]
+    some.notes = [*_description(some), *kept, *_notes_of_parts(some.parts), *([note] if note else [])]
+    return some
 
 @patch
 def reopened(
@@ -409,5 +422,5 @@ def reopened(
 ) -> Screens:
     "Screens of other values, opened as these were."
     names = [' and '.join(part.context_names) for part in self.parts]
-    asked = {name: self.options[name] for name in ('genes', 'target_sum')}
-    return open_screens(dict(zip(names, parts)), **asked)
+    parts = [replace(part, options=part.options | dict(target_sum=None)) for part in parts]    # settled anew
+    return open_screens(dict(zip(names, parts)), genes=list(self.genes), target_sum=self.options['target_sum'])

@@ -358,9 +358,10 @@ def _require_contexts(
         raise VCCError(f'context {context!r} has controls only and nothing to learn from; '
             'it can be predicted, not held out')
     if len(screen.learned) < 2:
-        has = f'has {screen.learned[0]!r} alone' if screen.context_key else 'names no context'
-        raise VCCError(f'hold-out {by} needs two contexts with perturbations; this screen {has}: '
-            'hold out targets, or add a screen of another context')
+        has, cure = 'names no context', 'hold out targets, or add a screen of another context'
+        if not screen.learned: has, cure = 'has control cells only', 'add screens with perturbations'
+        elif screen.context_key: has = f'has {screen.learned[0]!r} alone'
+        raise VCCError(f'hold-out {by} needs two contexts with perturbations; this screen {has}: {cure}')
     if by == 'pairs': return
     if context is None:
         raise VCCError(f'hold-out context needs to know which: name it (context={screen.learned[0]!r})')
@@ -389,5 +390,6 @@ def leave_context_out(
     seed:int=0,             # which of the possible splits
 ):
     "Yield one `Split` per context with perturbations: its pairs test. `VCCError` as `make_split`."
+    _require_contexts(screen, 'context', next(iter(screen.learned), None))
     for context in screen.learned:
         yield make_split(screen, by='context', context=context, shots=shots, valid=valid, seed=seed)

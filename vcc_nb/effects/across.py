@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 import anndata as ad, numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..core import CONTEXT, TARGET
+from ..core import CONTEXT, TARGET, VCCError
 from .base import EffectModel, fit_all, make_effects, measured_genes
 from .few_shot import FewShot
 from .held_out import rms_error, row_noise, stack_weights
@@ -118,6 +118,7 @@ class AcrossContexts(EffectModel):
 
     def learn(self, train):
         self.few_shot = fit_all(FewShot(self.kernel), train, self.controls)
+        self.n_lines = train.obs[TARGET].astype(str).value_counts()
         enough = train.obs[CONTEXT].astype(str).isin(self.few_shot.ready).to_numpy()
         self.train = train[enough].copy() if enough.any() else train.copy()
         self.responses = Responses(self.train)
@@ -241,9 +242,18 @@ def _by_score(self:AcrossContexts, cases):
         for case in cases:
             says = make_effects(self._said(case, amplitudes), case.measured.obs[TARGET], self.genes,
                 method=self.name, context=case.line)
-            table[amplitudes][case.line] = float(self.score(says, case.line))
+            table[amplitudes][case.line] = self._score_of(says, case.line)
     best = max(table, key=lambda amplitudes: np.mean(list(table[amplitudes].values())))
     return best, pd.DataFrame(table).T.rename_axis(['mean', 'deviation'])
+
+@patch
+def _score_of(self:AcrossContexts, says, line) -> float:
+    "The score of effects in a line. `VCCError` if it is no number."
+    score = float(self.score(says, line))
+    if np.isnan(score):
+        raise VCCError(f'{self.name}: the score of line {line!r} is NaN; let score= give a number for every line, '
+            'or leave it out for least squares')
+    return score
 
 @patch
 def _error(self:AcrossContexts, amplitudes, cases):
@@ -263,7 +273,7 @@ def predict(self:AcrossContexts, targets, context=None, control=None):
 
     A target that none measured is said in `uns['notes']`."""
     effects = EffectModel.predict(self, targets, context, control)
-    n_lines = self.responses.n_lines.reindex(effects.obs[TARGET].to_numpy()).fillna(0)
+    n_lines = self.n_lines.reindex(effects.obs[TARGET].to_numpy()).fillna(0)
     effects.obs['n_lines'] = n_lines.to_numpy(int)
     nowhere = int((effects.obs['n_lines'] == 0).sum())
     if nowhere:

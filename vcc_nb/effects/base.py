@@ -230,6 +230,7 @@ def predict_pairs(
     double = rows.index.duplicated()
     if double.any():
         raise VCCError(f'{rows.index[double][0]!r} is asked for more than once; name each pair once')
+    controls = check_controls(controls, model.genes)
     parts = [_of_one_context(model, asked, controls) for _, asked in rows.groupby(CONTEXT, sort=False)]
     effects = ad.concat(parts, merge='same')
     notes = [note for part in parts for note in part.uns.get('notes', [])]

@@ -48,11 +48,12 @@ def scale_of_spread(
     spread,     # (targets, genes) mean spread of the methods, or None
     error,      # (targets, genes) of the weighted sum, out of fold
     noise,      # (targets,) relative variance of the noise
+    measured=True,  # (targets, genes) bool: what counts
 ):
     "By how much the mean spread of the methods is off; None if there is none."
     if spread is None: return None
-    squared = (error**2/noise[:, None]).mean()/(spread**2/noise[:, None]).mean()
-    return np.sqrt(squared)
+    weight = np.broadcast_to(measured, error.shape)/noise[:, None]
+    return np.sqrt((weight*error**2).mean()/(weight*spread**2).mean())
 
 # %% ../../nbs/5_effects/54_blend.ipynb #b7a20200
 class Blend(EffectModel):
@@ -88,7 +89,7 @@ class Blend(EffectModel):
         self.shares = list(self.weighed or [])      # of the networks; else in `fit`
         error = truth - self._sum(changes)
         self.gene_spread = rms_error(error, noise, measured)    # where a method gives no spread
-        self.scale = scale_of_spread(mean_spread(self.weights, spreads), error, noise)
+        self.scale = scale_of_spread(mean_spread(self.weights, spreads), error, noise, measured)
 
     def _held_out(self, model, train):
         "Change and spread by copies of a method that have not seen the target, or the context."

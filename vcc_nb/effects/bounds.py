@@ -64,9 +64,11 @@ class Conformal(EffectModel):
     def predict(self, targets, context=None, control=None) -> ad.AnnData:
         """Effects with obs['mae_bound'] and layers['low'], layers['high']. `VCCError` for a line of which
         no pair was learned: nothing is known of the errors there."""
-        if self.across and context is not None and context not in self.contexts:
-            raise VCCError(f'{self.name}: bounds are known for {", ".join(self.contexts)}, and not for '
-                f'context {context!r}, of which no pair was measured; predict without Conformal')
+        is_new = control is not None if context is None else context not in self.contexts
+        if self.across and is_new:
+            other = 'another context' if context is None else f'context {context!r}'
+            raise VCCError(f'{self.name}: bounds are known for {", ".join(self.contexts)}, and not for {other}, '
+                f'of which no pair was measured; predict without Conformal')
         place = {} if control is None else dict(control=control)
         out = self.fitted.predict(targets, context, **place)
         spread = _positive(out.layers.get('spread'), out.shape)

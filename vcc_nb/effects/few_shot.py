@@ -143,7 +143,7 @@ class _Line:
     def _fit(self, change, noise, measured):
         same_line = self.is_own[:, None] == self.is_own
         similarity = self._similarity(self.targets)
-        self.parts, self.spread = [], np.zeros((1, change.shape[1]))
+        self.parts, self.spread = [], rms_error(change, noise, measured)        # where a gene has no ridge: of the mean
         for genes, rows in gene_groups(measured):
             own = self.is_own[rows]
             if own.sum() < self.model.least: continue
@@ -153,9 +153,10 @@ class _Line:
             self.spread[:, genes] = rms_error(ridge.error, noise[rows][own])
 
     def answer(self, targets):
-        "Change and spread of targets in this line."
+        "Change of targets in this line, and spread, or None: a few rows tell no error of their own."
         change = np.tile(self.mean, (len(targets), 1))
         kernels = self._kernels(self._similarity(targets), self.is_own)
         for genes, rows, ridge in self.parts:
             change[:, genes] += ridge.answer([K[:, rows] for K in kernels])
-        return not_below_zero(change, self.control), np.tile(self.spread, (len(targets), 1))
+        spread = np.tile(self.spread, (len(targets), 1)) if self.is_own.sum() >= 10 else None
+        return not_below_zero(change, self.control), spread

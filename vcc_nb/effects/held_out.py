@@ -103,14 +103,14 @@ def out_of_context(
 class FitOnce(EffectModel):
     """A method that learns once from the same effects, and is predicted out of fold once.
 
-    Whoever fits it on all of one of the `targets` again, or asks for the same folds, gets what was
-    computed: the same numbers, sooner. Copies share what is remembered. Fits on fewer targets, as
+    Whoever fits it on all of one of the sets of `rows` again, or asks for the same folds, gets what was
+    computed: the same numbers, sooner. Copies share what is remembered. Fits on fewer rows, as
     in folds, are not kept."""
     def __init__(self,
         model,          # that learns from training targets alone (a `Blend` with networks does not)
-        *targets,       # the sets of training targets that a run fits more than once
+        *rows,          # the sets of training rows (targets, or pairs 'T|C') that a run fits more than once
     ):
-        self.model, self.name, self.targets = model, model.name, set(map(frozenset, targets))
+        self.model, self.name, self.rows = model, model.name, set(map(frozenset, rows))
         self.across = getattr(model, 'across', False)
         self.fits, self.held_out = {}, {}       # what is remembered, by `fingerprint`
 
@@ -134,7 +134,7 @@ class FitOnce(EffectModel):
         if key not in self.held_out: self.held_out[key] = out_of_fold(self.model, train, **how)
         return self.held_out[key]
 
-    def _is_whole(self, train): return frozenset(train.obs[TARGET]) in self.targets
+    def _is_whole(self, train): return frozenset(train.obs_names) in self.rows
 
 def fingerprint(
     effects:ad.AnnData,

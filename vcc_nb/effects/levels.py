@@ -31,7 +31,7 @@ def level_ratios(
     lines,              # contexts where changes were measured
     genes,              # of the changes
     there,              # (genes,) control mean of the line where they are wanted, or None
-) -> pd.DataFrame:      # lines x genes; 1 where one of the levels is not known
+) -> pd.DataFrame:      # lines x genes; 1 for all genes of a line without levels
     "By what the changes of each line are multiplied."
     ratios = pd.DataFrame(1., lines, genes)
     if controls is None or there is None: return ratios

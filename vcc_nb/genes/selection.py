@@ -318,7 +318,8 @@ def write_subset(
 def _require_other_file(screen, path):
     "`VCCError` if `path` is a file that the screen reads."
     parts = screen.parts if isinstance(screen, Screens) else [screen]
-    files = [Path(part.adata.filename).resolve() for part in parts if part.adata.isbacked]
+    files = [Path(part.source).resolve() for part in parts]
+    files += [Path(part.adata.filename).resolve() for part in parts if part.adata.isbacked]
     if Path(path).resolve() in files:
         raise VCCError(f'path={str(path)!r} is the file of the screen itself; choose another')
 

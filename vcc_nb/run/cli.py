@@ -625,7 +625,7 @@ def _evaluate(
     **options,      # of `evaluate`
 ):
     "Print mean scores; write those of each perturbation if asked."
-    from vcc_nb.challenge.compare import evaluate
+    from vcc_nb.challenge.compare import contexts_apart, evaluate
     from vcc_nb.run.report import markdown_table
     for file in (pred, real):
         if not file.endswith('.h5ad'):
@@ -636,7 +636,8 @@ def _evaluate(
     if out:
         with atomic_path(out) as path:
             scores.to_csv(path)
-    means = scores.mean(numeric_only=True).rename_axis('score')
+    tables = [part.mean(numeric_only=True) for part in contexts_apart(scores).values()]
+    means = (sum(tables)/len(tables)).rename_axis('score')              # all contexts weigh the same
     print(markdown_table(means.to_frame(f'mean over {len(scores)} perturbations'), 4))
     if out:
         print(f'\nA row a perturbation: {out}')

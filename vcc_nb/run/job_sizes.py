@@ -12,7 +12,7 @@ __all__ = ['JobSizes', 'stored_values', 'bytes_of_value', 'first_blocks', 'pertu
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..core import CONTEXT, TARGET
+from ..core import CONTEXT, TARGET, pick
 from ..data import embedded
 from ..data.labels import find_context_column, labels_of, read_labels
 from ..data.screen import Screen
@@ -155,6 +155,7 @@ def look_at(config:TrainingConfig, adata=None) -> Unopened:
     parts = [_look_at_one(config, item, name) for name, item in items]
     looked = parts[0] if len(parts) == 1 else _together(parts)
     if not _one_context(config): return looked
+    pick(config.data.context, sorted(set(looked.contexts[looked.used].astype(str))), 'context')
     used = looked.used & (looked.contexts == config.data.context)
     return Unopened(**vars(looked) | dict(used=used))
 
@@ -186,6 +187,7 @@ def _look_at_one(
     key = find_context_column(adata.obs, data.context_key)
     if key: contexts = read_labels(adata.obs, key)
     else: contexts = np.full(adata.n_obs, name or of_file or 'all', object)
+    if name and len(set(contexts)) == 1: contexts = np.full(adata.n_obs, name, object)     # as `open_screens` calls it
     labels = reading.cells
     return Unopened(X, adata.var_names, labels, contexts, reading.control, pd.notna(labels))
 

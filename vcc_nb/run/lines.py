@@ -82,6 +82,7 @@ def levels_on(
     missing = len(learned.genes) - len(places)
     notes = [f'{missing:,} of {len(learned.genes):,} genes of the run are not in the control cells: no change '
              f'is predicted of them'] if missing else []
+    levels.attrs['absent'] = [gene for gene in learned.genes if gene not in places]
     return levels, notes
 
 
@@ -114,8 +115,11 @@ def lines_asked(
     "The lines that a run is asked about. `VCCError` for one that it cannot answer for."
     known, notes = learned.context_names, []
     if len(known) == 1:
-        if context not in (None, known[0]) or controls is not None:
-            raise unknown_context(context or 'of these controls')
+        if context not in (None, known[0]):
+            raise unknown_context(context)
+        if controls is not None:
+            raise VCCError(f"the run learned {known[0]!r} alone, and control cells tell it nothing; train on several "
+                           f"contexts (data=['a', 'b']), and any line with controls can be answered")
         return learned.control_means(), notes
     if controls is None:
         levels = learned.control_means()

@@ -66,6 +66,7 @@ class Run:
         fitted = self.methods[pick(method, self.methods, 'method')]
         levels, of_lines = lines_asked(self.task.screen, context, controls)
         effects = self.task.predict(fitted, targets, levels)
+        effects.X[:, effects.var_names.isin(levels.attrs.get('absent', ()))] = 0        # as the note says
         features = prior_features(targets, self.task.screen.genes, self.config.genes)
         is_known = features.any(axis=1).set_axis(targets)           # else it is hardly more than the mean
         effects.obs['known'] = is_known[effects.obs[TARGET]].to_numpy()

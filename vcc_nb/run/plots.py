@@ -12,6 +12,7 @@ import anndata as ad, numpy as np, pandas as pd
 from ..challenge.compare import bootstrap_intervals
 from ..challenge.scorers import directions
 from ..core import TARGET
+from ..effects.base import measured_genes
 
 # %% ../../nbs/7_run/77_plots.ipynb #504e2da5
 def plot_losses(
@@ -215,17 +216,19 @@ def plot_effects(
     n:int=6,                # panels, strongest measured effects first
     label:int=3,            # genes named in each panel: the largest measured changes
 ):                          # -> matplotlib Figure
-    "Predicted against measured change of each gene, a panel a perturbation, Pearson's r in its title."
+    "Predicted against measured change of each gene that was measured, a panel a perturbation, Pearson's r in its title."
     truth = measured[predicted.obs_names, predicted.var_names]
     strongest = np.argsort(-np.square(truth.X).sum(1))[:n]
     x_PG, y_PG = truth.X[strongest], np.asarray(predicted.X)[strongest]
+    measured_PG = measured_genes(truth)[strongest]
     limit = 1.1*max(np.abs(x_PG).max(), np.abs(y_PG).max())
     fig, axes = _panels(len(strongest))
-    for ax, row, x_G, y_G in zip(axes, strongest, x_PG, y_PG):
+    for ax, row, x_G, y_G, shown in zip(axes, strongest, x_PG, y_PG, measured_PG):
         target = str(predicted.obs[TARGET].iloc[row])
+        x_G, y_G, genes = x_G[shown], y_G[shown], predicted.var_names[shown]
         named = np.argsort(-np.abs(x_G))[:label]
-        _draw_genes(ax, x_G, y_G, predicted.var_names == target, limit)
-        _name_genes(ax, predicted.var_names[named], x_G[named], y_G[named], limit)
+        _draw_genes(ax, x_G, y_G, genes == target, limit)
+        _name_genes(ax, genes[named], x_G[named], y_G[named], limit)
         ax.set_title(f'{predicted.obs_names[row]}  {_correlation(x_G, y_G)}', fontsize=9)
     _explain_marks(fig)
     fig.supxlabel('measured change of log-normalised expression (natural log)', fontsize=9)

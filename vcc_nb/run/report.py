@@ -179,7 +179,7 @@ def base_of(run) -> str:
     if not run.config.residual:
         return ''
     if run.task.across:
-        return run.closed.plain[-1].name
+        return (run.closed.plain[-1] if run.closed.judge is None else run.closed.base).name
     return 'kernel ridge' if run.config.elsewhere is None else 'transfer'
 
 
@@ -201,9 +201,26 @@ def rule_section(scores:pd.DataFrame) -> str:
 
 def _methods_across(run) -> str:
     "What the methods of several contexts are."
+    split = run.config.split
+    own_pairs = '; a line with three training pairs or more is answered by a ridge on these and on those of other lines'
+    if split.hold_out == 'context' and not split.shots:
+        own_pairs = ''
     return (f'; **{across_baseline}**: what the target did in the other contexts, the same in every one; '
             f'**{run.closed.plain[-1].name}**: the mean response of the contexts and the target\'s own part, moved to '
-            'the levels of the context that is predicted; methods of one context learned the mean over contexts')
+            f'the levels of the context that is predicted{own_pairs}; methods of one context learned the mean over contexts')
+
+
+def _what_blend_is(run) -> str:
+    "How the blend of a run was put together."
+    closed = run.closed
+    if run.task.across and closed.judge is not None:
+        return (f'**{closed.base.name}**: the same with amplitudes by least squares; **blend**: {closed.plain[-1].name}, and '
+                'of the network none, half or all, as the official scores of the validation pairs like best. ')
+    left_out = 'inner folds of the training perturbations'
+    if run.task.across and closed.leave == 'contexts':
+        left_out = 'fits that left out one training line each'
+    return (f'**blend**: these together, with weights learned in {left_out} and, for the network (its share of the result), on '
+            'the validation perturbations. ')
 
 
 def method_section(run):
@@ -220,9 +237,7 @@ def method_section(run):
            '**training mean**: the mean effect of the training perturbations; '
            '**kernel ridge**: a closed form on gene annotations; '
            f'**network**: what this run trained{added}{more}; '
-           '**blend**: these together, with weights learned in inner folds of the training '
-           'perturbations and, for the network (its share of the result), on the validation '
-           f'perturbations. {rule_section(run.scores.table)}'
+           f'{_what_blend_is(run)}{rule_section(run.scores.table)}'
            f'\n\n{markdown_table(table.to_frame("weight in the blend"))}')
     for method, amplitude in run.forecast.amplitudes.items():
         yield (f'The {method} is that method times {amplitude:g}, '

@@ -268,7 +268,7 @@ class DataSettings:
 class SplitSettings:
     "Which perturbations test and validate."
     split:str|None = None           # path of a split.json; None: a split stratified by effect size
-    hold_out:str|None = one_of(None, 'targets', 'context', 'pairs')     # of several contexts; None: targets, of one
+    hold_out:str|None = one_of(None, 'targets', 'context', 'pairs')     # of several contexts; None: targets, of one context or of all files
     shots:float = within(0, 0, 1_000_000)   # targets of the held-out context that train: a share below 1, or a number
     test:float = within(0.25, 0, 1, '()')   # share of perturbations held out for the scores, at least two
     valid:float = within(0.15, 0, 1, '[)')  # share of the perturbations that choose the epoch

@@ -55,10 +55,15 @@ class LinesOfRun(AcrossContexts):
         try:
             return super()._choose()
         except VCCError as why:
-            warnings.warn(f'amplitudes across contexts are chosen by least squares and not by the official scores: {why}')
+            warnings.warn(f'amplitudes across contexts are chosen by least squares and not by the official scores: {_fault(why)}')
             by_squares = copy(self)
             by_squares.score = None
             return by_squares._choose()
+
+
+def _fault(error) -> str:
+    "What an error says is wrong, without its cure."
+    return str(error).rpartition('; ')[0] or str(error)
 
 
 def ways_to_leave_out(
@@ -126,7 +131,10 @@ class BlendByScore(Blend):
             mixed = others.copy()
             mixed.X = others.X + share*(says.X - others.X)
             try: worth.append(np.mean([self.score(of_context(mixed, line), line) for line in contexts_of(valid)]))
-            except VCCError: return 0.              # fewer than two targets in a line
+            except VCCError as why:
+                warnings.warn(f'the network gets no share of the blend, as the official scores cannot judge it: {_fault(why)}; '
+                              f'let more targets validate (valid=)')
+                return 0.
         return self.steps[int(np.argmax(worth))]
 
     def answer(self, targets, context=None, control=None):

@@ -70,7 +70,8 @@ def _in_all_contexts(
     missing = [context for context, run in chosen.items() if run is None]
     if missing:
         raise unknown_context(missing[0], len(missing))
-    said = {run.path: _by_context(run, season, controls, asked) for run in chosen.values()}
+    asked_runs = {run.path: run for run in chosen.values()}             # one may answer for several
+    said = {path: _by_context(run, season, controls, asked) for path, run in asked_runs.items()}
     parts = []
     for context, run in chosen.items():
         effects = expand_effects(said[run.path][context], season.genes)

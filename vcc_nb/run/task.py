@@ -214,16 +214,17 @@ def _require_no_clash(config:TrainingConfig, contexts:list):
     if len(contexts) < 2:
         return
     names = f'{len(contexts)} ({", ".join(contexts[:4])})'
+    alone = "learn one alone (context=, and no hold_out='context')"
     elsewhere, amplitude_for = config.data.elsewhere, config.score.amplitude_for
     if config.training.loss == 'energy':
         raise VCCError(f"loss='energy' compares the cells of one context, and this run has {names}; "
-                       f"choose another (loss='mse'), or name one (context=)")
+                       f"choose another (loss='mse'), or {alone}")
     if elsewhere is not None:
         raise VCCError(f'elsewhere={elsewhere!r} is transferred to one context, and this run has {names}; '
-                       f'leave it out, or name one (context=)')
+                       f'leave it out, or {alone}')
     if amplitude_for is not None:
         raise VCCError(f'amplitude_for={amplitude_for!r} is for methods of one context, and this run has {names}, '
-                       f'of which each is left out to choose an amplitude; leave it out, or name one (context=)')
+                       f'of which each is left out to choose an amplitude; leave it out, or {alone}')
 
 
 def open_task(

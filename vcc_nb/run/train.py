@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from ..core import genes_of, pair_of
+from ..core import genes_of, pair_name, pair_of
 from ..data.splits import Split
 from ..genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
 from ..data.symbols import match_symbols
@@ -91,7 +91,7 @@ class ClosedForms:
 def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
     "The closed forms of a run, not fitted yet."
     kernel = QuickKernel(task_kernel(config, task), task.screen.targets)
-    once = partial(_fit_once, split=task.split)
+    once = partial(_fit_once, task=task)
     if task.across:
         methods = methods_across(config, task, kernel)
         plain = [once(method) for method in methods.listed]
@@ -106,10 +106,13 @@ def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
     return ClosedForms(plain, own, kernel, control, own[-1])
 
 
-def _fit_once(method, split:Split) -> FitOnce:
-    "The method, with its fits on all training targets, and on these and those that validate, remembered."
-    targets = {part: [pair_of(name)[0] for name in getattr(split, part)] for part in ('train', 'valid')}
-    return FitOnce(method, targets['train'], targets['train'] + targets['valid'])
+def _fit_once(method, task:Task) -> FitOnce:
+    "The method, with its fits on all that trains, and on this and what validates, remembered."
+    def rows(*parts):
+        if task.across:
+            return [pair_name(*pair) for pair in task.pairs(*parts)]
+        return task.split.names(*parts)
+    return FitOnce(method, rows('train'), rows('train', 'valid'))
 
 
 def effects_to_learn_from(task:Task) -> ad.AnnData:
