@@ -6,6 +6,7 @@
     python effects.py k562          # real ranks, 585 knock-downs: ten folds, three times; half an hour on one core
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
+    python effects.py scale         # time and memory of the closed forms by the number of targets; a quarter of an hour
 
 Each writes results/effects_<name>.json beside this file."""
 import argparse, json, time
@@ -212,10 +213,95 @@ def confidence(o):
         bound=('bound', 'mean'), genes=('genes', 'mean'), error=('error', 'mean'),
         stated=('stated', 'mean')).round(4).reset_index().astype(object).replace({np.nan: None}).to_dict('records'))
 
+def low_rank_effects(targets, n_genes, seed, n_programs=40):
+    "Simulated: relatives by annotation share programs; every tenth target has few cells, so more noise."
+    import anndata as ad
+    from vcc_nb.genes.likeness import perturbation_rows
+    rng, kernel = np_rng(seed, 'low rank'), gene_kernel()
+    acts = 0
+    for name in kernel.weights:
+        rows = perturbation_rows(kernel.sources[name], targets, private=True)
+        acts = acts + rows @ rng.normal(size=(rows.shape[1], n_programs))
+    change = rng.standard_normal((len(targets), n_genes), dtype=np.float32)
+    n_cells = rng.choice([40, 200], len(targets), p=[.1, .9])
+    change *= (4*np.sqrt(200/n_cells))[:, None].astype(np.float32)
+    change += (acts @ rng.normal(size=(n_programs, n_genes)) + 2*rng.normal(size=n_genes)).astype(np.float32)
+    obs = pd.DataFrame({TARGET: targets, 'n_cells': n_cells}, index=targets)
+    return ad.AnnData(change, obs=obs, var=pd.DataFrame(index=[*targets, *(f'G{i}' for i in range(n_genes))][:n_genes]))
+
+def peak_gb():
+    "GiB that this process has held at most."
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+
+def costs(name, effects, split, method):
+    "CPU seconds of a fit and a prediction, and what is explained of targets never seen."
+    start = time.process_time(); method.fit(effects, split); fit = time.process_time() - start
+    start = time.process_time(); said = method.predict(list(split.test)).X; predict = time.process_time() - start
+    truth = np.asarray(effects[list(split.test)].X)
+    explained = 1 - np.square(truth - said).sum(dtype=float)/np.square(truth).sum(dtype=float)
+    row = dict(method=name, targets=len(split.train), genes=effects.n_vars, fit_s=fit, predict_s=predict, peak_gb=peak_gb(),
+        explained=explained)
+    print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
+    return row
+
+def closed_forms_of_run(effects, split, kernel, control):
+    "CPU seconds of all that a run does with closed forms: folds for the network, blends, bounds."
+    from vcc_nb.effects.bounds import Conformal
+    from vcc_nb.effects.held_out import FitOnce, out_of_fold
+    train, everyone = list(split.train), [*split.train, *split.valid]
+    last = Split(everyone, [], split.test)
+    start = time.process_time()
+    plain = FitOnce(KernelRidge(kernel, choose=True), train, everyone)
+    own = FitOnce(OwnTranscript(plain, control), train, everyone)
+    out_of_fold(own, effects[train], folds=10)
+    for part in (split, last):
+        own.fit(effects, part)
+        blend = Blend([SharedResponse(), NearestGenes(kernel), plain], belief=20)
+        OwnTranscript(blend, control).fit(effects, part)
+    Conformal(own).fit(effects, last).predict(split.test)
+    return time.process_time() - start
+
+def as_for_many(o):
+    "K562 ranks: what is lost where 200 of 527 targets are treated as of 10,000: three seeds of ten folds."
+    from vcc_nb.data.embedded import replogle_up_ranks
+    class ForMany(KernelRidge): exact_up_to = 200
+    table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+    fx = read_effects(table, score='1/(1+rank/100)'); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
+    methods = {'exact': KernelRidge(kernel, choose=True), 'as for thousands': ForMany(kernel, choose=True, judges=200)}
+    rows = []
+    for seed in range(min(o.seeds, 3)):
+        for k, s in folds_of(targets, seed):
+            for name, method in methods.items():
+                overlaps = overlap(method.fit(fx, s).predict(s.test), ranks)
+                rows += [dict(method=name, seed=seed, target=t, overlap=v) for t, v in overlaps.items()]
+    means = pd.DataFrame(rows).groupby(['target', 'method']).overlap.mean().unstack()
+    lost = means['as for thousands'] - means['exact']
+    return means.mean().to_dict() | dict(difference=lost.mean(), half=1.96*lost.std()/np.sqrt(len(lost)))
+
+def scale(o):
+    from vcc_nb.effects.ridge import QuickKernel
+    from vcc_nb.genes.likeness import annotated_genes
+    lost = as_for_many(o); print(lost, flush=True)
+    genes, rows, run_s = sorted(annotated_genes()), [], {}
+    for n in o.targets:
+        targets = np_rng(0, 'targets').choice(genes, n + n//10, replace=False).tolist()
+        effects, kernel = low_rank_effects(targets, 8000, 0), QuickKernel(gene_kernel(), targets)
+        split = Split(targets[:n], [], targets[n:])
+        methods = {'kernel ridge': KernelRidge(kernel, choose=True), 'shared response': SharedResponse(),
+            'nearest genes': NearestGenes(kernel)}
+        rows += [costs(name, effects, split, method) for name, method in methods.items()]
+        if n <= 600:
+            parts = Split(targets[:n*7//8], targets[n*7//8:n], targets[n:])
+            run_s[n] = closed_forms_of_run(effects, parts, kernel, np.full(effects.n_vars, 1.))
+            print(f'a run, {n} targets: {run_s[n]:.0f} CPU s', flush=True)
+    return dict(data='simulated, 8,000 genes, 40 programs', fits=rows, run_s=run_s, as_for_many=lost)
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'transfer', 'confidence'])
+    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'transfer', 'confidence', 'scale'])
     p.add_argument('--seeds', type=int, default=5)
+    p.add_argument('--targets', type=int, nargs='+', default=[600, 2500, 10000], help='for scale')
     p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
     result = globals()[o.name](o) | dict(machine=machine())
     round_ = lambda x: {k: round_(v) for k, v in x.items()} if isinstance(x, dict) else [round_(v) for v in x] if isinstance(x,
