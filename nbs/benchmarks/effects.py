@@ -4,6 +4,7 @@
     python effects.py official      # the same, leave one target out, scored by cell-eval on generated cells: a minute
     python effects.py refit         # the same cells: what the validation targets teach once they have done their duty; a minute
     python effects.py k562          # real ranks, 585 knock-downs: ten folds, three times; half an hour on one core
+    python effects.py knowledge     # ranks of K562 and RPE1: what complexes, modules and partners add to annotation; six minutes on one core
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
 
@@ -146,6 +147,52 @@ def k562(o):
     return dict(data='Replogle 2022, K562, 585 knock-downs, overlap of the first 100', folds=compact(folds.to_dict('records'), ['overlap']),
         targets=compact(per.to_dict('records'), ['overlap']))
 
+def knowledge_methods(targets):
+    "Kernel ridges on annotation and on annotation and relations: (of every line and seed; of K562 and the first)."
+    from vcc_nb.genes.likeness import annotations
+    from vcc_nb.genes.sets import relations
+    plain = (*annotations, 'name')
+    everything = gene_kernel((*plain, *relations)).on(targets)
+    def kernel(*more): return everything.reweighted(dict.fromkeys((*plain, *more), 1.))
+    often = {'annotation': KernelRidge(kernel()), 'and all relations': KernelRidge(kernel(*relations))}
+    once = {f'and {name}': KernelRidge(kernel(name)) for name in relations}
+    once |= {'annotation, sources chosen': KernelRidge(kernel(), choose=True),
+        'and all relations, sources chosen': KernelRidge(kernel(*relations), choose=True)}
+    return often, once
+
+def paired_differences(overlaps):
+    "Per line and method: mean overlap, difference to annotation and half its 95% interval over targets."
+    table = []
+    for (line, method), rows in overlaps.groupby(['line', 'method'], sort=False):
+        base = 'annotation, sources chosen' if method.endswith('chosen') else 'annotation'
+        same = overlaps.query('line == @line and method == @base and seed in @rows.seed.unique()')
+        difference = (rows.groupby('target').overlap.mean() - same.groupby('target').overlap.mean())
+        half = 1.96*difference.std()/np.sqrt(len(difference))
+        table.append(dict(line=line, method=method, seeds=rows.seed.nunique(), overlap=rows.overlap.mean(),
+            difference=difference.mean(), half=half, better=(difference > 0).mean()))
+    return table
+
+def knowledge(o):
+    "What complexes, modules and partners add to annotation; each alone, and sources chosen, in K562 with one seed."
+    from vcc_nb.data.embedded import replogle_up_ranks
+    rows = []
+    for line in ('K562', 'RPE1'):
+        table = replogle_up_ranks(line)
+        ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+        effects = read_effects(table, score='1/(1+rank/100)')
+        often, once = knowledge_methods(effects.obs_names.tolist())
+        for seed in range(min(o.seeds, 3)):
+            methods = often | once if seed == 0 and line == 'K562' else often
+            for k, split in folds_of(effects.obs_names.tolist(), seed):
+                start = time.process_time()
+                for name, method in methods.items():
+                    overlaps = overlap(method.fit(effects, split).predict(split.test), ranks)
+                    rows += [dict(line=line, seed=seed, method=name, target=t, overlap=v) for t, v in overlaps.items()]
+                print(f'{line}, seed {seed}, fold {k}: {time.process_time() - start:.1f} CPU s', flush=True)
+            print(pd.DataFrame(paired_differences(pd.DataFrame(rows))).round(4).to_string(), flush=True)
+    return dict(data='Replogle 2022, 585 knock-downs in K562 and in RPE1, overlap of the first 100, ten folds',
+        methods=paired_differences(pd.DataFrame(rows)))
+
 class AsItIs(EffectModel):
     "The same target's effect in the other context, unchanged."
     name = 'other context as it is'
@@ -214,7 +261,7 @@ def confidence(o):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'transfer', 'confidence'])
+    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'knowledge', 'transfer', 'confidence'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
     result = globals()[o.name](o) | dict(machine=machine())
