@@ -14,7 +14,7 @@ _names = {
     'data.splits': 'Split make_split leave_one_out leave_context_out',
     'data.leaks': 'check_no_leak',
     'data.symbols': 'match_symbols',
-    'genes.sets': 'gene_sets',
+    'genes.sets': 'gene_library gene_sets',
     'genes.likeness': 'gene_features gene_kernel read_gene_table',
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'genes.network': 'GeneNetwork gene_network',

@@ -4,6 +4,7 @@
     python effects.py official      # the same, leave one target out, scored by cell-eval on generated cells: a minute
     python effects.py refit         # the same cells: what the validation targets teach once they have done their duty; a minute
     python effects.py k562          # real ranks, 585 knock-downs: ten folds, three times; half an hour on one core
+    python effects.py knowledge     # ranks of K562 and RPE1: what complexes, modules and partners add to annotation; six minutes on one core
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
     python effects.py scale         # time and memory of the closed forms by the number of targets; a quarter of an hour
@@ -146,6 +147,59 @@ def k562(o):
     per = per.sort_values(['method', 'score', 'target'], kind='stable')
     return dict(data='Replogle 2022, K562, 585 knock-downs, overlap of the first 100', folds=compact(folds.to_dict('records'), ['overlap']),
         targets=compact(per.to_dict('records'), ['overlap']))
+
+def knowledge_methods(targets):
+    "Kernel ridges on annotation, and on more: (in both lines, in K562 with one seed only)."
+    from vcc_nb.genes.likeness import annotations, gene_features
+    from vcc_nb.genes.sets import libraries, relations
+    plain = (*annotations, 'name')
+    everything = gene_kernel((*plain, *relations)).on(targets)
+    def kernel(*more): return everything.reweighted(dict.fromkeys((*plain, *more), 1.))
+    def by_vectors(sources): return gene_kernel((), tables={'vectors': gene_features(targets, sources=sources)})
+    often = {'annotation': KernelRidge(kernel()), 'and all relations': KernelRidge(kernel(*relations))}
+    once = {f'and {name}': KernelRidge(kernel(name)) for name in relations}
+    once |= {'annotation, sources chosen': KernelRidge(kernel(), choose=True),
+        'and all relations, sources chosen': KernelRidge(kernel(*relations), choose=True),
+        'vectors of the Gene Ontology': KernelRidge(by_vectors('GO')),
+        'vectors of all libraries': KernelRidge(by_vectors(list(libraries)))}
+    return often, once
+
+def paired_differences(overlaps):
+    "Per line and method: mean overlap, difference to its base and half the 95% interval over targets."
+    base_of = {'annotation, sources chosen': 'annotation, sources chosen',
+        'and all relations, sources chosen': 'annotation, sources chosen',
+        'vectors of the Gene Ontology': 'vectors of the Gene Ontology',
+        'vectors of all libraries': 'vectors of the Gene Ontology'}
+    table = []
+    for (line, method), rows in overlaps.groupby(['line', 'method'], sort=False):
+        base = base_of.get(method, 'annotation')
+        same = overlaps.query('line == @line and method == @base and seed in @rows.seed.unique()')
+        difference = (rows.groupby('target').overlap.mean() - same.groupby('target').overlap.mean())
+        half = 1.96*difference.std()/np.sqrt(len(difference))
+        table.append(dict(line=line, method=method, seeds=rows.seed.nunique(), overlap=rows.overlap.mean(),
+            base=base, difference=difference.mean(), half=half, better=(difference > 0).mean()))
+    return table
+
+def knowledge(o):
+    "What complexes, modules and partners add to annotation: K562 with three seeds, RPE1 with one."
+    from vcc_nb.data.embedded import replogle_up_ranks
+    rows = []
+    for line in ('K562', 'RPE1'):
+        table = replogle_up_ranks(line)
+        ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+        effects = read_effects(table, score='1/(1+rank/100)')
+        often, once = knowledge_methods(effects.obs_names.tolist())
+        for seed in range(min(o.seeds, 3) if line == 'K562' else 1):
+            methods = often | once if seed == 0 and line == 'K562' else often
+            for k, split in folds_of(effects.obs_names.tolist(), seed):
+                start = time.process_time()
+                for name, method in methods.items():
+                    overlaps = overlap(method.fit(effects, split).predict(split.test), ranks)
+                    rows += [dict(line=line, seed=seed, method=name, target=t, overlap=v) for t, v in overlaps.items()]
+                print(f'{line}, seed {seed}, fold {k}: {time.process_time() - start:.1f} CPU s', flush=True)
+            print(pd.DataFrame(paired_differences(pd.DataFrame(rows))).round(4).to_string(), flush=True)
+    return dict(data='Replogle 2022, 585 knock-downs in K562 and in RPE1, overlap of the first 100, ten folds',
+        methods=paired_differences(pd.DataFrame(rows)))
 
 class AsItIs(EffectModel):
     "The same target's effect in the other context, unchanged."
@@ -299,7 +353,7 @@ def scale(o):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'transfer', 'confidence', 'scale'])
+    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'knowledge', 'transfer', 'confidence', 'scale'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--targets', type=int, nargs='+', default=[600, 2500, 10000], help='for scale')
     p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
