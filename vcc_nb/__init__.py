@@ -26,6 +26,8 @@ _names = {
     'effects.ridge': 'SharedResponse NearestGenes KernelRidge',
     'effects.own_transcript': 'OwnTranscript',
     'effects.transfer': 'Transfer',
+    'effects.atlas': 'ResponseAtlas build_atlas',
+    'effects.responses': 'ResponseRidge',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',

@@ -12,6 +12,7 @@ __all__ = ['jackknife', 'ControlCounts', 'control_counts', 'TargetCounts', 'summ
 import math
 from dataclasses import dataclass
 import numpy as np, pandas as pd, scipy.sparse as sp
+from fastcore.basics import patch
 from ..core import TARGET, CONTROL, VCCError
 from ..kernels import kernel
 from .blocks_2025 import checked_groups
@@ -222,31 +223,6 @@ class BlockScorer2026:
         require_same_targets(self.targets, self.targets)
         with refusals_2026(): self.resolution = self._resolution()
 
-    def __call__(self,
-        groups,             # iterator of (target, predicted cells)
-        *,
-        means:bool=True,    # False: also of a panel too weak to have a scale
-    ) -> pd.DataFrame:      # a row a target, sorted; columns as of `score_2026`
-        """The six scores of each target. `VCCError` for other targets, values that are no counts, and what
-        cannot be scored."""
-        import polars as pl
-        from cell_eval2 import aggregate_metrics_wide
-        predicted, rows, waiting = {}, [], {}
-        for target, summary in self._summaries(groups, 'pred'):
-            if target not in self.real: require_same_targets([target], self.targets)
-            waiting[target] = summary
-            predicted[target] = _without_tests(summary)
-            if len(waiting) == 32:
-                rows += self._scores_of_tests(waiting)
-                waiting = {}
-        require_same_targets(sorted(predicted), self.targets)
-        if waiting: rows += self._scores_of_tests(waiting)
-        rows += self._scores_of_profiles(predicted)
-        with refusals_2026():
-            tidy = pl.DataFrame(rows)
-            if means: aggregate_metrics_wide(tidy)      # refuses what has none
-        return by_perturbation(tidy.to_pandas())
-
     def strongest(self, n:int) -> list:     # of targets, sorted
         "Targets of which many genes really change; of tested genes first, which can be scored alone."
         is_gene = pd.Index(self.targets).isin(list(self.resolution.mapping))
@@ -276,30 +252,60 @@ class BlockScorer2026:
         first = {self.targets[0]: self.real[self.targets[0]]}
         return resolve_target_genes(tests_table(first, self._tested()), self.targets)
 
-    def _scores_of_tests(self, predicted):
-        "Rows of the scores that are about tests, for some targets."
-        from cell_eval2.de import prepare_de
-        from cell_eval2.run import dispatch_de_metrics
-        de, config = self.controls.config.de, self.controls.config
-        real, tested = {target: self.real[target] for target in predicted}, self._tested()
-        with refusals_2026():
-            prepared = prepare_de(tests_table(predicted, tested), tests_table(real, tested), control=config.control,
-                sort_by=de.sort_by, p_adj_threshold=de.p_adj_threshold, nan_lfc_policy=de.nan_lfc_policy,
-                min_abs_log2fc=de.min_abs_log2fc, target_resolution=self.resolution)
-            return dispatch_de_metrics(self._metrics(), prepared, config)
+# %% ../../nbs/6_challenge/62_blocks_2026.ipynb #b37b2ea1
+@patch
+def _scores_of_tests(self:BlockScorer2026, predicted):
+    "Rows of the scores that are about tests, for some targets."
+    from cell_eval2.de import prepare_de
+    from cell_eval2.run import dispatch_de_metrics
+    de, config = self.controls.config.de, self.controls.config
+    real, tested = {target: self.real[target] for target in predicted}, self._tested()
+    with refusals_2026():
+        prepared = prepare_de(tests_table(predicted, tested), tests_table(real, tested),
+            control=config.control, sort_by=de.sort_by, p_adj_threshold=de.p_adj_threshold,
+            nan_lfc_policy=de.nan_lfc_policy, min_abs_log2fc=de.min_abs_log2fc,
+            target_resolution=self.resolution)
+        return dispatch_de_metrics(self._metrics(), prepared, config)
 
-    def _scores_of_profiles(self, predicted):
-        "Rows of the scores that are about profiles, for all targets."
-        from cell_eval2.run import dispatch_anndata_metrics
-        controls, config = self.controls, self.controls.config
-        of_controls = {config.control: TargetCounts(controls.sorted.n_cells, controls.total,
-            controls.jackknife, None, None, None)}
-        real, real_moments = profiles(self.real | of_controls, config)
-        pred, pred_moments = profiles(predicted | of_controls, config)
-        with refusals_2026():
-            return dispatch_anndata_metrics(self._metrics(), pred, real, self.genes.to_numpy(str),
-                config, comparator='bulk_lognorm', pred_moments=pred_moments, real_moments=real_moments,
-                driver='blocks')
+@patch
+def _scores_of_profiles(self:BlockScorer2026, predicted):
+    "Rows of the scores that are about profiles, for all targets."
+    from cell_eval2.run import dispatch_anndata_metrics
+    controls, config = self.controls, self.controls.config
+    of_controls = {config.control: TargetCounts(controls.sorted.n_cells, controls.total,
+        controls.jackknife, None, None, None)}
+    real, real_moments = profiles(self.real | of_controls, config)
+    pred, pred_moments = profiles(predicted | of_controls, config)
+    with refusals_2026():
+        return dispatch_anndata_metrics(self._metrics(), pred, real, self.genes.to_numpy(str),
+            config, comparator='bulk_lognorm', pred_moments=pred_moments, real_moments=real_moments,
+            driver='blocks')
+
+@patch
+def __call__(self:BlockScorer2026,
+    groups,             # iterator of (target, predicted cells)
+    *,
+    means:bool=True,    # False: also of a panel too weak to have a scale
+) -> pd.DataFrame:      # a row a target, sorted; columns as of `score_2026`
+    """The six scores of each target. `VCCError` for other targets, values that are no counts, and what
+    cannot be scored."""
+    import polars as pl
+    from cell_eval2 import aggregate_metrics_wide
+    predicted, rows, waiting = {}, [], {}
+    for target, summary in self._summaries(groups, 'pred'):
+        if target not in self.real: require_same_targets([target], self.targets)
+        waiting[target] = summary
+        predicted[target] = _without_tests(summary)
+        if len(waiting) == 32:
+            rows += self._scores_of_tests(waiting)
+            waiting = {}
+    require_same_targets(sorted(predicted), self.targets)
+    if waiting: rows += self._scores_of_tests(waiting)
+    rows += self._scores_of_profiles(predicted)
+    with refusals_2026():
+        tidy = pl.DataFrame(rows)
+        if means: aggregate_metrics_wide(tidy)      # refuses what has none
+    return by_perturbation(tidy.to_pandas())
 
 # %% ../../nbs/6_challenge/62_blocks_2026.ipynb #ba3e523f
 def quick_scores_2026(

@@ -74,45 +74,49 @@ class Panel:
         columns = self.columns[context]
         return cells if columns is None else cells[:, columns]
 
-    def blocks(self, places=None):
-        "(target, context, measured cells), context after context; of some cells only, if `places` says so."
-        places = self.places if places is None else places
-        for target, context in sorted(places, key=lambda key: key[::-1]):
-            yield target, context, self.measured.cells(places[target, context])
+# %% ../../nbs/6_challenge/62_panel.ipynb #324c2d6d
+@patch
+def blocks(self:Panel, places=None):
+    "(target, context, measured cells), context after context; of some cells only, if `places` says so."
+    places = self.places if places is None else places
+    for target, context in sorted(places, key=lambda key: key[::-1]):
+        yield target, context, self.measured.cells(places[target, context])
 
-    def scorers(self,
-        places=None,    # (target, context) -> which of the measured cells; default: all
-    ) -> dict:          # context -> scorer
-        "The measured cells summed up: a scorer for each context."
-        make = BlockScorer2025 if self.season == '2025' else BlockScorer2026
-        scorers = {}
-        for context, groups in _contexts(self.blocks(places)):
-            controls = self.controls(context)
-            groups = ((target, self._of_line(cells, context)) for target, cells in groups)
-            scorers[context] = make(groups, controls, self.genes(context), threads=self.threads)
-        return scorers
+@patch
+def scorers(self:Panel,
+    places=None,    # (target, context) -> which of the measured cells; default: all
+) -> dict:          # context -> scorer
+    "The measured cells summed up: a scorer for each context."
+    make = BlockScorer2025 if self.season == '2025' else BlockScorer2026
+    scorers = {}
+    for context, groups in _contexts(self.blocks(places)):
+        controls = self.controls(context)
+        groups = ((target, self._of_line(cells, context)) for target, cells in groups)
+        scorers[context] = make(groups, controls, self.genes(context), threads=self.threads)
+    return scorers
 
-    def score(self,
-        blocks,         # iterator of (target, context, predicted cells), context after context
-        scorers,        # what `scorers` gives
-        sample=None,    # of `sample`: keeps some of the cells
-    ) -> pd.DataFrame:  # a row a target; with a column of contexts where the screen has several
-        "Scores of predicted cells, which are forgotten."
-        if sample is not None: blocks = sample.keeping(blocks)
-        tables = {}
-        for context, groups in _contexts(ahead(iter(blocks), self.threads > 1)):
-            if context not in scorers: raise _lone_context(context)
-            groups = ((target, self._of_line(cells, context)) for target, cells in groups)
-            tables[context] = scorers[context](groups)
-            always = ['PDS', 'MSE', 'Jaccard'] if self.season == '2026' else list(tables[context])
-            require_numbers(tables[context][always])
-            if self.season == '2025':       # without a gene that changes, DES says nothing
-                tables[context]['n_changing'] = scorers[context].n_changing
-        for context in scorers:
-            if context not in tables: raise _lone_context(context)
-        if len(self.screen.context_names) == 1: return tables[context]
-        tables = {context: tables[context] for context in sorted(tables)}
-        return pd.concat(tables, names=[CONTEXT]).reset_index(CONTEXT)
+@patch
+def score(self:Panel,
+    blocks,         # iterator of (target, context, predicted cells), context after context
+    scorers,        # what `scorers` gives
+    sample=None,    # of `sample`: keeps some of the cells
+) -> pd.DataFrame:  # a row a target; with a column of contexts where the screen has several
+    "Scores of predicted cells, which are forgotten."
+    if sample is not None: blocks = sample.keeping(blocks)
+    tables = {}
+    for context, groups in _contexts(ahead(iter(blocks), self.threads > 1)):
+        if context not in scorers: raise _lone_context(context)
+        groups = ((target, self._of_line(cells, context)) for target, cells in groups)
+        tables[context] = scorers[context](groups)
+        always = ['PDS', 'MSE', 'Jaccard'] if self.season == '2026' else list(tables[context])
+        require_numbers(tables[context][always])
+        if self.season == '2025':       # without a gene that changes, DES says nothing
+            tables[context]['n_changing'] = scorers[context].n_changing
+    for context in scorers:
+        if context not in tables: raise _lone_context(context)
+    if len(self.screen.context_names) == 1: return tables[context]
+    tables = {context: tables[context] for context in sorted(tables)}
+    return pd.concat(tables, names=[CONTEXT]).reset_index(CONTEXT)
 
 def _contexts(blocks):
     "(context, iterator of (target, cells)) of blocks that come context after context."
@@ -141,38 +145,42 @@ class Sample:
                 self.predicted[target] = cells[:self.n_cells].copy()
             yield target, context, cells
 
-    def gap(self) -> float:     # None where the sample cannot be scored
-        "Largest difference between the two scorers in any score of the sample."
-        panel, control = self.panel, self.panel.screen.control
-        controls = self._measured(panel.control_places[self.context][:self.n_controls])
-        real = {target: self._measured(panel.places[target, self.context][:self.n_cells])
-            for target in self.targets}
-        predicted = {target: panel._of_line(cells, self.context) for target, cells in self.predicted.items()}
-        files = [_as_adata({control: controls} | groups, panel.screen.target_key, panel.genes(self.context))
-            for groups in (predicted, real)]
-        keys = dict(target_key=panel.screen.target_key, control=control, threads=panel.threads)
-        scorer = self._scorer(real, controls)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                if panel.season == '2025':
-                    theirs, ours = score_2025(*files, **keys)[0], scorer(predicted.items())
-                else:
-                    theirs = score_2026(*files, means=False, **keys)[0]
-                    ours = scorer(predicted.items(), means=False)
-        except VCCError: return
-        gap = (ours - theirs).abs().max(axis=None)
-        return None if np.isnan(gap) else float(gap)
+# %% ../../nbs/6_challenge/62_panel.ipynb #955ac0e7
+@patch
+def gap(self:Sample) -> float:     # None where the sample cannot be scored
+    "Largest difference between the two scorers in any score of the sample."
+    panel, control = self.panel, self.panel.screen.control
+    controls = self._measured(panel.control_places[self.context][:self.n_controls])
+    real = {target: self._measured(panel.places[target, self.context][:self.n_cells])
+        for target in self.targets}
+    predicted = {target: panel._of_line(cells, self.context) for target, cells in self.predicted.items()}
+    files = [_as_adata({control: controls} | groups, panel.screen.target_key, panel.genes(self.context))
+        for groups in (predicted, real)]
+    keys = dict(target_key=panel.screen.target_key, control=control, threads=panel.threads)
+    scorer = self._scorer(real, controls)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            if panel.season == '2025':
+                theirs, ours = score_2025(*files, **keys)[0], scorer(predicted.items())
+            else:
+                theirs = score_2026(*files, means=False, **keys)[0]
+                ours = scorer(predicted.items(), means=False)
+    except VCCError: return
+    gap = (ours - theirs).abs().max(axis=None)
+    return None if np.isnan(gap) else float(gap)
 
-    def _measured(self, places):
-        "Measured cells, on the genes of the sample's context."
-        return self.panel._of_line(self.panel.measured.cells(places), self.context)
+@patch
+def _measured(self:Sample, places):
+    "Measured cells, on the genes of the sample's context."
+    return self.panel._of_line(self.panel.measured.cells(places), self.context)
 
-    def _scorer(self, real, controls):
-        genes, control = self.panel.genes(self.context), self.panel.screen.control
-        if self.panel.season == '2025':
-            return BlockScorer2025(real.items(), control_statistics([controls], controls.shape[0]), genes)
-        return BlockScorer2026(real.items(), control_counts(lambda: [controls], control=control), genes)
+@patch
+def _scorer(self:Sample, real, controls):
+    genes, control = self.panel.genes(self.context), self.panel.screen.control
+    if self.panel.season == '2025':
+        return BlockScorer2025(real.items(), control_statistics([controls], controls.shape[0]), genes)
+    return BlockScorer2026(real.items(), control_counts(lambda: [controls], control=control), genes)
 
 def _as_adata(
     groups,         # target -> its cells

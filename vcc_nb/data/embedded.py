@@ -6,7 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/1_data/embedded.html.md"""
 
 # %% auto #0
 __all__ = ['list_datasets', 'shipped_file', 'papalexi', 'vcc_h1_sample', 'vcc2025_genes', 'vcc2025_targets', 'read_gmt',
-           'go_terms', 'reactome_pathways', 'baseline_expression', 'adamson_effects', 'replogle_up_ranks']
+           'go_terms', 'reactome_pathways', 'coessential_modules', 'complex_portal', 'humap_complexes',
+           'string_partners', 'baseline_expression', 'adamson_effects', 'replogle_up_ranks']
 
 # %% ../../nbs/1_data/15_embedded.ipynb #89452a45
 import gzip, lzma
@@ -104,6 +105,47 @@ def reactome_pathways() -> dict:
     1,862 pathways of 5 to 500 participants, a few of them RNAs or proteins of viruses and bacteria.
     Source: Reactome, release of 2021. Licence: CC0 1.0 (https://reactome.org)."""
     return read_gmt(shipped_file('reactome_pathways'))
+
+# %% ../../nbs/1_data/15_embedded.ipynb #10c125a9
+@cache
+def coessential_modules() -> dict:
+    """Genes whose loss costs the same cell lines: number of the module -> (what it is, gene symbols).
+
+    1,892 modules of 4 to 260 of 15,374 genes, from knock-out screens (DepMap 18Q3). Source: Wainberg
+    et al. 2021, Nat Genet, doi:10.1038/s41588-021-00840-z, from kundajelab/coessentiality, commit
+    e094aed. Licence: MIT; DepMap's screens CC BY 4.0."""
+    return read_gmt(shipped_file('coessential_modules'))
+
+@cache
+def complex_portal() -> dict:
+    """Curated human protein complexes: id -> (name, gene symbols).
+
+    1,158 complexes of two genes or more. Source: Complex Portal (EMBL-EBI), release of 2022-07-11,
+    from biopragmatics/obo-db-ingest. Licence: CC0 1.0 (https://www.ebi.ac.uk/complexportal)."""
+    return read_gmt(shipped_file('complex_portal'))
+
+@cache
+def humap_complexes() -> dict:
+    """Human protein complexes by mass spectrometry: id -> ('confidence 1' (best) to 6, gene symbols).
+
+    15,326 complexes, many of them parts of others, of 13,746 genes. Source: hu.MAP 3.0, Fischer et
+    al. 2025, Mol Syst Biol, from fomightez/humap3-binder, commit cebe272. Licence: CC BY 4.0
+    (https://humap3.proteincomplexes.org)."""
+    return read_gmt(shipped_file('humap_complexes'))
+
+@cache
+def string_partners() -> dict:
+    """Partners in STRING, text mining left out: gene -> (what it is, itself and its partners).
+
+    174,962 pairs of 17,288 genes: those of a score of 700 or more, and of each gene the three best of
+    400 to 700. Source: STRING v12.0, from emosca-cnr/dmfind, commit 3e1c7fc. Licence: CC BY 4.0
+    (https://string-db.org)."""
+    partners = {}
+    for gene, (_, others) in read_gmt(shipped_file('string_partners')).items():
+        for other in others:
+            partners.setdefault(gene, [gene]).append(other)
+            partners.setdefault(other, [other]).append(gene)
+    return {gene: ('partners in STRING', partners[gene]) for gene in sorted(partners)}
 
 # %% ../../nbs/1_data/15_embedded.ipynb #4c7e14ae
 def baseline_expression():  # -> DataFrame, 18,080 genes x (cell type, 'expression' or 'size')

@@ -37,7 +37,9 @@ def cell_codes(
             codes.append(block @ weights)
     return np.concatenate(codes)
 
-# %% ../../nbs/1_data/19_fingerprint.ipynb #7a73de71
+# %% ../../nbs/1_data/19_fingerprint.ipynb #e4b6d0fb
+_arrays = ('genes', 'labels', 'contexts', 'depth', 'codes', 'elsewhere', 'elsewhere_sums')
+
 def _as_names(values):
     "(values,) text; '' for what is missing."
     return np.array(['' if value is None or value != value else str(value) for value in values], dtype=str)
@@ -94,9 +96,7 @@ class Fingerprint:
             raise VCCError(f'{str(path)!r} is damaged or no fingerprint ({type(e).__name__}); '
                            f'take a new one with vcc_nb.data.fingerprint.fingerprint') from None
 
-_arrays = ('genes', 'labels', 'contexts', 'depth', 'codes', 'elsewhere', 'elsewhere_sums')
-
-
+# %% ../../nbs/1_data/19_fingerprint.ipynb #7a73de71
 def _facts_of_measured(screen):
     "Of each context how many genes it measured, and a number for which; {} where all measured all."
     if len(screen.cells_of_parts) == 1 or screen.measured.all(axis=None):
@@ -165,13 +165,7 @@ def order_changes(before:Fingerprint, now:Fingerprint) -> list:
         changes.append('the cells stand in another order')
     return changes
 
-# %% ../../nbs/1_data/19_fingerprint.ipynb #d9c7f7ed
-def differences(before:Fingerprint, now:Fingerprint) -> list:
-    "Clauses: what is not the same, whatever the order; the gravest first, empty where nothing is."
-    return [*_other_facts(before, now), *_other_genes(before, now), *_other_cells(before, now),
-            *_other_elsewhere(before, now), *_other_scale(before, now), *_other_measured(before, now)]
-
-
+# %% ../../nbs/1_data/19_fingerprint.ipynb #9b88685f
 def _other_facts(before, now):
     "The kind of values, and the name of the controls."
     words = dict(values='the values are', control='the controls are called')
@@ -204,7 +198,7 @@ def _other_genes(before, now):
             first = str(min(genes))
             yield f'gene names differ: {first!r} is {state}' + (f' ({len(genes):,} such)' if len(genes) > 1 else '')
 
-
+# %% ../../nbs/1_data/19_fingerprint.ipynb #d9c7f7ed
 def _other_cells(before, now):
     "Their number, or how many have other labels, contexts or values."
     n = len(now.labels)
@@ -244,3 +238,9 @@ def _other_elsewhere(before, now):
     else:
         yield from _counted(before.elsewhere_sums, now.elsewhere_sums, 'other effects',
                             'perturbations measured elsewhere')
+
+
+def differences(before:Fingerprint, now:Fingerprint) -> list:
+    "Clauses: what is not the same, whatever the order; the gravest first, empty where nothing is."
+    return [*_other_facts(before, now), *_other_genes(before, now), *_other_cells(before, now),
+            *_other_elsewhere(before, now), *_other_scale(before, now), *_other_measured(before, now)]

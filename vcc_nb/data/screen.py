@@ -210,6 +210,24 @@ def _checked(
     screen.notes = [*_description(screen, scan.top, scan.whole), *notes]
     return screen
 
+# %% ../../nbs/1_data/10_screen.ipynb #260d7681
+@patch
+def mask(self:Screen, rows=None):
+    "`rows` as a (cells,) mask, less the cells that are left out; `VCCError` for anything else."
+    rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
+    if rows.dtype != bool or rows.shape != self.labels.shape:
+        raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), '
+            f'not {rows.dtype} of shape {rows.shape}')
+    return rows & self.used
+
+@patch
+def gene_index(self:Screen, genes):
+    "Positions of `genes` on the gene axis; `VCCError` for one that is not on it."
+    genes = list(genes)
+    index = self.genes.get_indexer(genes)
+    if (index < 0).any(): pick(genes[int(np.argmin(index))], self.genes, 'gene')    # raises
+    return index
+
 # %% ../../nbs/1_data/10_screen.ipynb #316dd1ad
 @patch
 def blocks(self:Screen, size:int=1024, raw:bool=False):
@@ -256,23 +274,6 @@ def lognorm(
     wanted = None if genes is self.genes else genes
     for _, block in self.chosen_blocks(rows, wanted, raw): collected.add(block)
     return collected.matrix()
-
-@patch
-def mask(self:Screen, rows=None):
-    "`rows` as a (cells,) mask, less the cells that are left out; `VCCError` for anything else."
-    rows = np.ones(len(self.labels), bool) if rows is None else np.asarray(rows)
-    if rows.dtype != bool or rows.shape != self.labels.shape:
-        raise VCCError(f'rows must be a mask of {len(self.labels):,} cells (True, False), '
-            f'not {rows.dtype} of shape {rows.shape}')
-    return rows & self.used
-
-@patch
-def gene_index(self:Screen, genes):
-    "Positions of `genes` on the gene axis; `VCCError` for one that is not on it."
-    genes = list(genes)
-    index = self.genes.get_indexer(genes)
-    if (index < 0).any(): pick(genes[int(np.argmin(index))], self.genes, 'gene')    # raises
-    return index
 
 # %% ../../nbs/1_data/10_screen.ipynb #b30a61d0
 largest_memory = 2**29      # bytes of sums that are remembered
@@ -369,37 +370,21 @@ def control_mean(self:Screen, context:str=None):
     bulk = self.pseudobulks(rows)
     return np.average(bulk.X, axis=0, weights=bulk.obs['n_cells']).astype(np.float32)
 
-# %% ../../nbs/1_data/10_screen.ipynb #0e668b56
-@patch
-def effects_within_batches(
-    self:Screen,
-    rows=None,      # (cells,) mask of the cells that may be used; default all
-) -> ad.AnnData:    # Effects, as `effects` gives them
-    "Effects against controls of the same batches. `VCCError` for a batch without controls."
-    rows = self.mask(rows)
-    batches = self.contexts + '|' + self.batches
-    place = np.where(self.is_control, batches, self.contexts)
-    bulk = self.bulk_by(place, rows)
-    is_control = (bulk.obs[TARGET] == self.control).to_numpy()
-    targets, controls = bulk[~is_control], bulk[is_control]
-    n_cells = _cells_by_batch(self, batches, rows & ~self.is_control)
-    _require_controls(n_cells, controls.obs[CONTEXT], self.options['batch_key'])
-    pairs = pd.MultiIndex.from_frame(targets.obs[[TARGET, CONTEXT]])
-    share = n_cells.div(n_cells.sum(axis=1), axis=0)
-    share = share.reindex(index=pairs, columns=controls.obs[CONTEXT], fill_value=0).to_numpy()
-    context_of = dict(zip(batches, self.contexts)) | {name: name for name in set(self.contexts)}
-    se2 = _moderated_se2(bulk, bulk.obs[CONTEXT].map(context_of))
-    se = np.sqrt(se2[~is_control] + share**2 @ se2[is_control])
-    obs = targets.obs.copy()
-    if len(set(self.contexts[rows])) == 1: obs.index = obs[TARGET].rename(None)
-    change = targets.X - share @ np.asarray(controls.X, np.float64)
-    return ad.AnnData(change.astype(np.float32), layers=dict(se=se.astype(np.float32)), obs=obs,
-        var=bulk.var[[]])
-
+# %% ../../nbs/1_data/10_screen.ipynb #3d64f04b
 def _cells_by_batch(screen, batches, perturbed):
     "How many of the `perturbed` cells of each (target, context) are in each batch, named context|batch."
     of_target = [pd.Series(screen.labels[perturbed]), pd.Series(screen.contexts[perturbed])]
     return pd.crosstab(of_target, pd.Series(batches[perturbed]))
+
+def _share_by_batch(
+    n_cells,        # table: cells of each (target, context) in each batch, named context|batch
+    targets,        # obs of the targets' pseudobulks: the rows wanted
+    batches,        # names of the batches wanted
+) -> np.ndarray:    # (targets, batches)
+    "Which share of the cells of each target is in each batch."
+    share = n_cells.div(n_cells.sum(axis=1), axis=0)
+    pairs = pd.MultiIndex.from_frame(targets[[TARGET, CONTEXT]])
+    return share.reindex(index=pairs, columns=batches, fill_value=0).to_numpy()
 
 def _require_controls(
     n_cells,        # table: cells of each (target, context) in each batch, named context|batch
@@ -413,6 +398,39 @@ def _require_controls(
     raise VCCError(f'no control cells in batch {without[0].partition("|")[2]!r} of obs[{key!r}], where '
         f'{first.idxmax()[0]!r} has {first.max():,} ({len(without)} such batches); '
         'drop the cells of these batches, or leave batch_key out')
+
+# %% ../../nbs/1_data/10_screen.ipynb #5dd7dd9d
+def _se_of_difference(
+    se2,            # (groups, genes) squared standard errors of the means
+    is_control,     # (groups,) is it the mean of controls, of one batch?
+    share,          # (targets, batches) weights of the batches
+) -> np.ndarray:    # (targets, genes)
+    "Standard error of the means of targets less the weighted means of controls."
+    return np.sqrt(se2[~is_control] + share**2 @ se2[is_control])
+
+# %% ../../nbs/1_data/10_screen.ipynb #0e668b56
+@patch
+def effects_within_batches(
+    self:Screen,
+    rows=None,      # (cells,) mask of the cells that may be used; default all
+) -> ad.AnnData:    # Effects, as `effects` gives them
+    "Effects against controls of the same batches. `VCCError` for a batch without controls."
+    rows = self.mask(rows)
+    batches = self.contexts + '|' + self.batches
+    bulk = self.bulk_by(np.where(self.is_control, batches, self.contexts), rows)
+    is_control = (bulk.obs[TARGET] == self.control).to_numpy()
+    targets, controls = bulk[~is_control], bulk[is_control]
+    n_cells = _cells_by_batch(self, batches, rows & ~self.is_control)
+    _require_controls(n_cells, controls.obs[CONTEXT], self.options['batch_key'])
+    share = _share_by_batch(n_cells, targets.obs, controls.obs[CONTEXT])
+    change = targets.X - share @ np.asarray(controls.X, np.float64)
+    context_of = dict(zip(batches, self.contexts)) | {name: name for name in set(self.contexts)}
+    se2 = _moderated_se2(bulk, bulk.obs[CONTEXT].map(context_of))
+    se = _se_of_difference(se2, is_control, share)
+    obs = targets.obs.copy()
+    if len(set(self.contexts[rows])) == 1: obs.index = obs[TARGET].rename(None)
+    return ad.AnnData(change.astype(np.float32), layers=dict(se=se.astype(np.float32)), obs=obs,
+        var=bulk.var[[]])
 
 # %% ../../nbs/1_data/10_screen.ipynb #fe16cba2
 @patch

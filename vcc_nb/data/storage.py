@@ -611,6 +611,27 @@ def _require_sound_parent(adata, layer, where):
     X = parent.X if layer is None else parent.layers[layer]
     if sp.issparse(X): _require_sound(X, where)
 
+# %% ../../nbs/1_data/12_storage.ipynb #92148d5e
+def _no_matrix(layers) -> VCCError:     # to be raised
+    "The error for an AnnData without X, which may have `layers`."
+    if len(layers): hint = f'name one of the layers with layer=: {", ".join(layers)}'
+    else: hint = 'it has no layers either: save the expression matrix'
+    return VCCError(f'adata.X is missing; {hint}')
+
+def _require_shape(
+    X,          # as stored, or in memory
+    shape,      # (cells, genes) of the tables beside it
+    where,      # what it is, in words
+):
+    "`VCCError` for a matrix without cells or genes, or of another size than its tables."
+    stored = stored_shape(X) if sparse_format(X) else X.shape
+    if 0 in stored:
+        raise VCCError(f'the expression matrix is empty ({stored[0]} cells x {stored[1]} genes); '
+            'check the filters applied before')
+    if tuple(stored) != shape:
+        raise damaged_matrix(where, f'it is {stored[0]:,} x {stored[1]:,}, and the file has '
+            f'{shape[0]:,} cells and {shape[1]:,} genes')
+
 # %% ../../nbs/1_data/12_storage.ipynb #668cf013
 def expression_matrix(
     adata:ad.AnnData,   # in memory or backed
@@ -623,19 +644,9 @@ def expression_matrix(
     where = 'X' if layer is None else f'layer {layer!r}'
     _require_sound_parent(adata, layer, where)
     X = _stored_matrix(adata, layer, file)
-    if X is None:
-        layers = ', '.join(adata.layers)
-        if layers: hint = f'name one of the layers with layer=: {layers}'
-        else: hint = 'it has no layers either: save the expression matrix'
-        raise VCCError(f'adata.X is missing; {hint}')
+    if X is None: raise _no_matrix(adata.layers)
     _require_numbers(X, where)
-    shape = stored_shape(X) if sparse_format(X) else X.shape
-    if 0 in shape:
-        raise VCCError(f'the expression matrix is empty ({shape[0]} cells x {shape[1]} genes); '
-            'check the filters applied before')
-    if tuple(shape) != adata.shape:
-        raise damaged_matrix(where, f'it is {shape[0]:,} x {shape[1]:,}, and the file has '
-            f'{adata.n_obs:,} cells and {adata.n_vars:,} genes')
+    _require_shape(X, adata.shape, where)
     if isinstance(X, (h5py.Dataset, zarr.Array)): return DiskDense(X)
     if sparse_format(X) == 'csr': return DiskRows(X)
     if sparse_format(X) == 'csc':

@@ -76,12 +76,22 @@ def _refuse_count(count, place):
     raise VCCError(f'a count of {count:.6g} in {place}, and no cell holds so many transcripts of '
         f'one gene (above {count_limit:,}); find out how it got there, then drop the cell or correct the value')
 
-# %% ../../nbs/1_data/18_values.ipynb #0ff9c466
+# %% ../../nbs/1_data/18_values.ipynb #1f7e22dd
 def _refuse_silent(cells):
     "Raise the `VCCError` of cells without any expression; `cells`: their names."
     raise VCCError(f'{len(cells):,} cells have no expression at all (first: {cells[0]!r}); '
         'remove them with scanpy.pp.filter_cells(adata, min_counts=1)')
 
+def _added_up(
+    block,      # CSR rows
+    depth,      # (rows,) written to: the sum of each row
+) -> tuple:     # -> (the block, each place once; how many values stood in a place stored before)
+    "Add up each row, and the values that stand in one place."
+    ordered = _row_sums(block.data, block.indices, block.indptr, depth)
+    n_repeats = 0 if ordered else _repeats(block)
+    return SummedRows(block)[:] if n_repeats else block, n_repeats
+
+# %% ../../nbs/1_data/18_values.ipynb #0ff9c466
 class Scanned(NamedTuple):
     "What one pass over all values found."
     X:object                # the matrix to read from here on: `SummedRows`, where places were stored twice
@@ -107,10 +117,7 @@ def scan_values(
     depth, top, whole, repeated, largest = np.zeros(X.shape[0]), 0., True, 0, None
     sample, step = [], max(1, X.shape[0]//n_sample)
     for first, block in row_blocks(X):
-        sums = depth[first:first+block.shape[0]]
-        ordered = _row_sums(block.data, block.indices, block.indptr, sums)
-        n_repeats = 0 if ordered else _repeats(block)
-        if n_repeats: block = SummedRows(block)[:]
+        block, n_repeats = _added_up(block, depth[first:first+block.shape[0]])
         repeated += n_repeats
         sample.append(block[-first % step::step])
         values = block.data

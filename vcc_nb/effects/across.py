@@ -79,7 +79,7 @@ class Parts:
     def ridge(self):
         "What relatives do, learned from all deviations; None where there are too few."
         if len(self.deviations) < 3: return None
-        return fit_all(ByGenes(KernelRidge(self.kernel)), self.deviations)
+        return fit_all(ByGenes(KernelRidge(self.kernel, judges=None)), self.deviations)
 
     def relatives(self, targets):
         "(targets, genes) deviation by kernel ridge."

@@ -11,10 +11,10 @@ __all__ = ['response_kernel', 'PairRidge', 'FewShot']
 import anndata as ad, numpy as np, pandas as pd
 from ..core import CONTEXT, TARGET, VCCError
 from .base import EffectModel, contexts_of, measured_genes
+from .factors import RidgeFit, components
 from .held_out import rms_error, row_noise
 from .levels import level_ratios, not_below_zero
 from .lines import Responses, gene_groups
-from .ridge import components
 from ..genes.likeness import GeneKernel
 
 # %% ../../nbs/5_effects/53_few_shot.ipynb #7d91f605
@@ -34,43 +34,30 @@ def response_kernel(
 class PairRidge:
     "Deviations of pairs by ridge on a kernel, tuned on the pairs of one line. Used by `FewShot`."
     penalties = np.logspace(-1.5, 1.5, 13)      # relative to the mean similarity of a pair to itself
+    exact_up_to = 1000      # pairs
 
     def __init__(self,
-        kernels,        # list of (pairs, pairs) similarities to choose from
+        kernels,        # (pairs, pairs) similarities to choose from, one after the other
         change,         # (pairs, genes) deviations
         noise,          # (pairs,) relative variance of the noise
         judges,         # (pairs,) bool: whose errors count
     ):
-        scores, self.directions = components(change)
+        scores, self.directions = components(change, self.exact_up_to)
+        judges, exact = np.flatnonzero(judges), len(scores) <= self.exact_up_to
+        penalties = self.penalties if exact else self.penalties[::3]
         self.coef, self.kernel = np.zeros(scores.shape), np.zeros(scores.shape[1], int)
-        scale = 1/np.sqrt(noise)[:, None]
-        error = scale[judges]*scores[judges]        # to begin with, no change
-        least = (error**2).sum(0)
+        error = scores[judges].astype(np.float64)       # to begin with, no change
+        least = (error**2/noise[judges, None]).sum(0)
         for number, K in enumerate(kernels):
             size = np.trace(K)/len(K)
-            for left_out, better, coef in self._fits(scale*K*scale.T/size, scale*scores, judges, least):
-                least[better] = (left_out**2).sum(0)
-                self.kernel[better], error[:, better] = number, left_out
-                self.coef[:, better] = scale*coef/size
-        self.error = (error/scale[judges]) @ self.directions
-
-    def _fits(self,
-        K,              # (pairs, pairs) similarities, scaled by the noise
-        scores,         # (pairs, components), scaled too
-        judges,         # (pairs,) bool
-        least,          # (components,) squared error so far; the caller lowers it
-    ):
-        "Yield (errors of the judges left out, components that they better, coefficients of these)."
-        values, vectors = np.linalg.eigh(K)
-        rotated, of_judges = vectors.T @ scores, vectors[judges]
-        for penalty in self.penalties:
-            inverse = 1/(np.maximum(values, 0) + penalty)
-            left_out = ((of_judges*inverse) @ rotated)/((of_judges**2) @ inverse)[:, None]
-            better = (left_out**2).sum(0) < least
-            if better.any(): yield left_out[:, better], better, vectors @ (inverse[:, None]*rotated[:, better])
+            fit = RidgeFit(K/size, noise, scores, (0.,), penalties, judges, self.exact_up_to)
+            better = fit.loss < least
+            least[better], self.kernel[better] = fit.loss[better], number
+            self.coef[:, better], error[:, better] = fit.coef[:, better]/size, fit.error[:, better]
+        self.error = error @ self.directions
 
     def answer(self,
-        kernels,        # list of (asked, pairs) similarities, as those it learned from
+        kernels,        # (asked, pairs) similarities, as those it learned from
     ) -> np.ndarray:    # (asked, genes)
         scores = [K @ np.where(self.kernel == number, self.coef, 0) for number, K in enumerate(kernels)]
         return sum(scores) @ self.directions
@@ -107,7 +94,7 @@ class _Line:
         control,        # (genes,) its control mean, or None
     ):
         train, self.model, self.control = model.train, model, control
-        self.targets = train.obs[TARGET].astype(str).to_numpy()
+        self.of_pair, self.different = pd.factorize(train.obs[TARGET].astype(str))
         self.is_own = (train.obs[CONTEXT].astype(str) == context).to_numpy()
         responses = Responses(train)
         self.ratios = level_ratios(model.controls, responses.lines, train.var_names, control)
@@ -130,24 +117,26 @@ class _Line:
         return np.where(has_gene, mixed, others)
 
     def _similarity(self, targets):
-        "(targets, pairs) by annotation and by response."
-        annotated = self.model.kernel(list(targets), list(self.targets))
+        "(targets, different targets of the pairs) by annotation and by response."
+        annotated = self.model.kernel(list(targets), list(self.different))
         if self.elsewhere is None: return annotated
         ratios = self.ratios.loc[self.elsewhere.lines]
-        return annotated + response_kernel(self.elsewhere, targets, self.targets, ratios)
+        return annotated + response_kernel(self.elsewhere, targets, self.different, ratios)
 
     def _kernels(self, similarity, same_line):
+        "Yield the kernel of each bonus."
         bonuses = self.model.bonuses if self.elsewhere is not None else (1.,)
-        return [similarity*(1 + bonus*same_line) for bonus in bonuses]
+        for bonus in bonuses: yield similarity*(1 + bonus*same_line).astype(similarity.dtype)
 
     def _fit(self, change, noise, measured):
-        same_line = self.is_own[:, None] == self.is_own
-        similarity = self._similarity(self.targets)
+        similarity = self._similarity(self.different)
+        if len(self.of_pair) > PairRidge.exact_up_to: similarity = similarity.astype(np.float32)
         self.parts, self.spread = [], rms_error(change, noise, measured)        # where a gene has no ridge: of the mean
         for genes, rows in gene_groups(measured):
             own = self.is_own[rows]
             if own.sum() < self.model.least: continue
-            kernels = self._kernels(similarity[np.ix_(rows, rows)], same_line[np.ix_(rows, rows)])
+            of_pair = self.of_pair[rows]
+            kernels = self._kernels(similarity[np.ix_(of_pair, of_pair)], own[:, None] == own)
             ridge = PairRidge(kernels, change[rows][:, genes], noise[rows], own)
             self.parts.append((genes, rows, ridge))
             self.spread[:, genes] = rms_error(ridge.error, noise[rows][own])
@@ -155,8 +144,9 @@ class _Line:
     def answer(self, targets):
         "Change of targets in this line, and spread, or None: a few rows tell no error of their own."
         change = np.tile(self.mean, (len(targets), 1))
-        kernels = self._kernels(self._similarity(targets), self.is_own)
+        similarity = self._similarity(targets)
         for genes, rows, ridge in self.parts:
-            change[:, genes] += ridge.answer([K[:, rows] for K in kernels])
+            kernels = self._kernels(similarity[:, self.of_pair[rows]], self.is_own[rows])
+            change[:, genes] += ridge.answer(kernels)
         spread = np.tile(self.spread, (len(targets), 1)) if self.is_own.sum() >= 10 else None
         return not_below_zero(change, self.control), spread

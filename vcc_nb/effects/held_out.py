@@ -160,11 +160,12 @@ def stack_weights(
 ) -> np.ndarray:    # (methods,) weights of 0 or more
     "Weights whose sum of predictions comes nearest to the truth: least squares, none negative."
     from scipy.optimize import nnls
-    scale = np.sqrt(noise)[:, None]
-    predictions = [np.asarray(p, np.float64)/scale for p in predictions]
-    truth = truth/scale
-    products = np.array([_products(p, predictions) for p in predictions])
-    with_truth = np.array(_products(truth, predictions))
+    scale, products, with_truth = np.sqrt(noise)[:, None], 0, 0
+    for start in range(0, len(truth), 1000):        # no copy of a table of thousands of perturbations
+        rows = slice(start, start + 1000)
+        scaled = [np.asarray(p[rows], np.float64)/scale[rows] for p in predictions]
+        products = products + np.array([_products(p, scaled) for p in scaled])
+        with_truth = with_truth + np.array(_products(truth[rows]/scale[rows], scaled))
     prior = belief/len(truth)*np.diag(products)
     with_truth[believed] += prior[believed]
     products += np.diag(prior)

@@ -29,10 +29,11 @@ def mean_over_lines(
     weights, error = gene_weights(effects), effects.layers.get('se', np.ones(effects.shape))
     error = np.where(np.isfinite(error), error, 0)
     total, change, variance = np.zeros((3, len(names), effects.n_vars))
+    measured_change = np.asarray(effects.X)
     for row, place in enumerate(position):
         weight = weights[row]
         total[place] += weight
-        change[place] += weight*effects.X[row]
+        change[place] += weight*measured_change[row]
         variance[place] += (weight*error[row])**2
     measured = total > 0
     total = np.maximum(total, 1e-12)

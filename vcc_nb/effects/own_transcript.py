@@ -47,11 +47,11 @@ def _by_line(effects, train):
 def _masked(effects, train):
     "(rows, genes) changes of one context, own transcripts masked."
     own_rows, own_columns = own_transcripts(train.obs[TARGET], effects.var_names)
-    X, measured = np.array(effects.X), measured_genes(train)
+    X, train_X, measured = np.array(effects.X), np.asarray(train.X), measured_genes(train)
     rows, columns = own_transcripts(effects.obs[TARGET], effects.var_names)
     for row, column in zip(rows, columns):
         knocked_down = own_rows[own_columns == column]
-        others = np.delete(np.asarray(train.X)[:, column], knocked_down)
+        others = np.delete(train_X[:, column], knocked_down)
         others = others[np.delete(measured[:, column], knocked_down)]
         X[row, column] = others.mean() if len(train) > 1 and len(others) else 0
     return X

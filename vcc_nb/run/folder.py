@@ -179,7 +179,7 @@ def read_config(path) -> TrainingConfig:
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as e:
         raise damaged(file, str(e), cure) from None
 
-
+# %% ../../nbs/7_run/75_folder.ipynb #8ba748e5
 def read_costs(path) -> dict:
     "What costs.json in the folder `path` holds; None where there is none. `VCCError` if it is damaged."
     file = Path(path)/'costs.json'
@@ -378,14 +378,6 @@ class Checkpoints:
         model, about = self.load(newest)
         return model, about['training']
 
-    def save(self, model, state):
-        "Write the checkpoint of the epoch that ended; remove those that are not needed."
-        self._write(state['epoch'], model, state)
-
-    def keep(self, model, state):
-        "Write the weights that are kept, with the state at the end, under the best epoch."
-        self._write(state['best']['epoch'], model, state)
-
     def _require_own(self, path, about):
         "`VCCError` if a checkpoint is of other settings, another split or other data."
         own = f'or, if that file is of another run, delete it and go on: vcc_nb train --resume {self.path}'
@@ -396,14 +388,26 @@ class Checkpoints:
         if self.data and other != self.data:
             raise damaged(path, f'it was trained on other data, whose fingerprint is {other}')
 
-    def _write(self, epoch, model, state):
-        "Write a checkpoint, and remove those that are no longer needed."
-        if not self.first:
-            return
-        self.forget(self.file(epoch).name)
-        save_checkpoint(self.file(epoch), model, genes=state['genes'], config=self.config.flat(),
-                        split=asdict(self.split), data=self.data, training=state)
-        prune_checkpoints(self.path, best=state['best']['epoch'])
+# %% ../../nbs/7_run/75_folder.ipynb #a7a2cd24
+@patch
+def save(self:Checkpoints, model, state):
+    "Write the checkpoint of the epoch that ended; remove those that are not needed."
+    self._write(state['epoch'], model, state)
+
+@patch
+def keep(self:Checkpoints, model, state):
+    "Write the weights that are kept, with the state at the end, under the best epoch."
+    self._write(state['best']['epoch'], model, state)
+
+@patch
+def _write(self:Checkpoints, epoch, model, state):
+    "Write a checkpoint, and remove those that are no longer needed."
+    if not self.first:
+        return
+    self.forget(self.file(epoch).name)
+    save_checkpoint(self.file(epoch), model, genes=state['genes'], config=self.config.flat(),
+                    split=asdict(self.split), data=self.data, training=state)
+    prune_checkpoints(self.path, best=state['best']['epoch'])
 
 
 @patch

@@ -303,15 +303,6 @@ def _batch_table(
     return pd.DataFrame(dict(controls=batches.n.sum(1), p=p, differs=told_apart(p)))
 
 # %% ../../nbs/7_run/83_signal.ipynb #9276450c
-@dataclass(frozen=True, eq=False)
-class Signal:
-    "What `measure` found."
-    targets:pd.DataFrame    # a row a target (in a context): cells, p, told, halves, remaining, by_batches
-    guides:pd.DataFrame     # a row a guide of a target told from controls; see `_guide_table`
-    batches:pd.DataFrame    # a row a batch: controls, p, differs
-    n_targets:int           # in the file; `targets` has at most `max_groups`, drawn at random
-    n_genes:int             # looked at
-
 def _target_table(
     names,                  # of the targets
     sums:Sums,              # their cells
@@ -336,7 +327,61 @@ def _target_table(
         table['squared_by_batches'] = (by_batches[:, 0]*by_batches[:, 1]) @ controls.weight
     return table
 
+# %% ../../nbs/7_run/83_signal.ipynb #f51a6395
+def _controls_of(
+    bins:Sums,      # of the controls of a context
+    sizes,          # numbers of cells that targets have
+    rng,            # numpy generator
+) -> _Controls:
+    "What the controls of a context say of noise and of chance."
+    weight = gene_weights(bins)
+    return _Controls(bins.together, weight, chance_products(bins, weight, sizes, rng))
+
+def _matched(
+    dealt:Dealt,
+    rows, columns,  # of the context's targets and batches
+    batches:Sums,   # of the controls of these batches
+) -> tuple:         # -> mean and noise, see `matched_controls`
+    "The controls of the batches that the cells of each target are in."
+    cells_in = dealt.cells_in[np.ix_(rows, columns)]
+    share = cells_in/np.maximum(cells_in.sum(1, keepdims=True), 1)
+    return matched_controls(share, batches)
+
+# %% ../../nbs/7_run/83_signal.ipynb #ec16f689
+def _guides_in(
+    rows,               # of the context's targets among all targets
+    targets:Sums,       # of these
+    guides:Sums,        # of all guides
+    dealt:Dealt,
+    reference,          # (targets, 2, genes) or (1, 2, genes) mean of the controls for each
+    of_targets,         # table of the context's targets
+    controls:_Controls,
+    rng,                # numpy generator
+) -> pd.DataFrame:
+    "The guides of targets that can be told from controls, where a gene has two and cells enough."
+    place = pd.Series(range(len(rows)), rows).reindex(dealt.guides.row).fillna(-1).to_numpy(int)
+    told = np.r_[of_targets.told.to_numpy(), False][place]
+    others = targets.n[place] - guides.n
+    chosen = np.flatnonzero(told & (guides.n >= 5).all(1) & (others >= 5).all(1))
+    if not len(chosen): return pd.DataFrame()
+    place, guides = place[chosen], guides[chosen]
+    if len(reference) > 1: reference = reference[place]
+    table = _guide_table(guides, targets[place], reference, controls)
+    table['strangers'] = _with_strangers(guides, reference, place, controls.weight, rng)
+    table.insert(0, 'guide', dealt.guides.guide.to_numpy()[chosen])
+    table.insert(0, 'target', of_targets.target.to_numpy()[place])
+    return table
+
 # %% ../../nbs/7_run/83_signal.ipynb #219a04bb
+@dataclass(frozen=True, eq=False)
+class Signal:
+    "What `measure` found."
+    targets:pd.DataFrame    # a row a target (in a context): cells, p, told, halves, remaining, by_batches
+    guides:pd.DataFrame     # a row a guide of a target told from controls; see `_guide_table`
+    batches:pd.DataFrame    # a row a batch: controls, p, differs
+    n_targets:int           # in the file; `targets` has at most `max_groups`, drawn at random
+    n_genes:int             # looked at
+
 def measure(
     screen:Screen,
     *,
@@ -373,14 +418,11 @@ def _in_context(
     rows = np.flatnonzero(dealt.targets.context == context)
     columns = np.flatnonzero(dealt.batches.context == context)
     if len(bins) < 4 or not len(rows): return (pd.DataFrame(),)*3
-    targets, batches, weight = targets[rows], batches[columns], gene_weights(bins)
-    chance = chance_products(bins, weight, targets.n.sum(1), rng)
-    controls = _Controls(bins.together, weight, chance)
+    targets, batches = targets[rows], batches[columns]
+    controls = _controls_of(bins, targets.n.sum(1), rng)
     reference, noise, matched = controls.sums.mean, 1/controls.sums.n, None
     if len(columns):
-        cells_in = dealt.cells_in[np.ix_(rows, columns)]
-        share = cells_in/np.maximum(cells_in.sum(1, keepdims=True), 1)
-        matched, noise_of_matched = matched_controls(share, batches)
+        matched, noise_of_matched = _matched(dealt, rows, columns, batches)
         if match: reference, noise = matched, noise_of_matched
     names = dealt.targets.target.to_numpy()[rows]
     of_targets = _target_table(names, targets, reference, noise, matched, controls, genes)
@@ -390,28 +432,3 @@ def _in_context(
     tables = of_targets, of_guides, of_batches
     for table in tables: table.insert(0, 'context', context)
     return tables
-
-# %% ../../nbs/7_run/83_signal.ipynb #eafa98ed
-def _guides_in(
-    rows,               # of the context's targets among all targets
-    targets:Sums,       # of these
-    guides:Sums,        # of all guides
-    dealt:Dealt,
-    reference,          # (targets, 2, genes) or (1, 2, genes) mean of the controls for each
-    of_targets,         # table of the context's targets
-    controls:_Controls,
-    rng,                # numpy generator
-) -> pd.DataFrame:
-    "The guides of targets that can be told from controls, where a gene has two and cells enough."
-    place = pd.Series(range(len(rows)), rows).reindex(dealt.guides.row).fillna(-1).to_numpy(int)
-    told = np.r_[of_targets.told.to_numpy(), False][place]
-    others = targets.n[place] - guides.n
-    chosen = np.flatnonzero(told & (guides.n >= 5).all(1) & (others >= 5).all(1))
-    if not len(chosen): return pd.DataFrame()
-    place, guides = place[chosen], guides[chosen]
-    if len(reference) > 1: reference = reference[place]
-    table = _guide_table(guides, targets[place], reference, controls)
-    table['strangers'] = _with_strangers(guides, reference, place, controls.weight, rng)
-    table.insert(0, 'guide', dealt.guides.guide.to_numpy()[chosen])
-    table.insert(0, 'target', of_targets.target.to_numpy()[place])
-    return table

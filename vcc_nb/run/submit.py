@@ -17,7 +17,7 @@ from ..effects.base import of_context
 from .lines import levels_on, scaled_like, unknown_context
 from .pipeline import as_run
 
-# %% ../../nbs/7_run/80_submit.ipynb #84ae6da8
+# %% ../../nbs/7_run/80_submit.ipynb #25b195f7
 def require_known(season):
     "`VCCError` for a season whose genes or targets nobody has named."
     cures = dict(genes='name its control cells (controls=)',
@@ -27,6 +27,47 @@ def require_known(season):
             raise VCCError(f'the {part} of season {season.name} are not known; {cure}')
 
 
+def _all_runs(runs, **options):
+    "The `Run`s of one run or several."
+    if not isinstance(runs, (list, tuple)):
+        runs = [runs]
+    return [as_run(run, **options) for run in runs]
+
+
+def _run_for(
+    context:str,
+    runs:list,
+):                      # -> Run, or None
+    "The run of that context; else one of several contexts; else one without a context."
+    of_one = [run for run in runs if not run.task.across]
+    by_context = {run.config.data.context: run for run in of_one}
+    across = next((run for run in runs if run.task.across), None)
+    return by_context.get(context) or across or by_context.get(None)
+
+# %% ../../nbs/7_run/80_submit.ipynb #ee1e9fd7
+def _by_context(
+    run,                # `Run`
+    season,             # with contexts
+    controls,           # `Screen` of its control cells, or None
+    asked:dict,         # options of `Run.predict_effects`
+) -> dict:              # context -> Effects, rows named by target
+    "What a run says of the contexts of a season: of one context, the same in all."
+    if not run.task.across:
+        effects = run.predict_effects(season.targets, **asked)
+        return {context: effects for context in season.contexts}
+    levels = None if controls is None else levels_on(run.task.screen, controls)[0]
+    effects = run.predict_effects(season.targets, controls=levels, **asked)
+    return {context: of_context(effects, context) for context in season.contexts}
+
+
+def _one_line(season, run, controls):
+    "Control means of the one line of a season. `VCCError` for several."
+    if controls is None or len(controls.context_names) > 1:
+        raise VCCError(f'season {season.name} is of one context, and the run knows '
+                       f'{", ".join(run.task.screen.context_names[:4])}; give control cells of the one wanted (controls=)')
+    return levels_on(run.task.screen, controls)[0]
+
+# %% ../../nbs/7_run/80_submit.ipynb #84ae6da8
 def season_effects(
     runs,               # finished runs: directories, `Run`s or pipelines; one, or one a context
     season,             # a completed `Season`: genes, targets, contexts
@@ -46,14 +87,6 @@ def season_effects(
     if runs[0].task.across:
         asked |= dict(controls=_one_line(season, runs[0], controls))
     return expand_effects(runs[0].predict_effects(season.targets, **asked), season.genes)
-
-
-def _one_line(season, run, controls):
-    "Control means of the one line of a season. `VCCError` for several."
-    if controls is None or len(controls.context_names) > 1:
-        raise VCCError(f'season {season.name} is of one context, and the run knows '
-                       f'{", ".join(run.task.screen.context_names[:4])}; give control cells of the one wanted (controls=)')
-    return levels_on(run.task.screen, controls)[0]
 
 
 def _in_all_contexts(
@@ -82,39 +115,6 @@ def _in_all_contexts(
     counts = {name: parts[0].uns[name] for name in ('no_change', 'left_out')}       # alike in all
     whole.uns |= counts | dict(method=asked['method'])
     return whole
-
-
-def _by_context(
-    run,                # `Run`
-    season,             # with contexts
-    controls,           # `Screen` of its control cells, or None
-    asked:dict,         # options of `Run.predict_effects`
-) -> dict:              # context -> Effects, rows named by target
-    "What a run says of the contexts of a season: of one context, the same in all."
-    if not run.task.across:
-        effects = run.predict_effects(season.targets, **asked)
-        return {context: effects for context in season.contexts}
-    levels = None if controls is None else levels_on(run.task.screen, controls)[0]
-    effects = run.predict_effects(season.targets, controls=levels, **asked)
-    return {context: of_context(effects, context) for context in season.contexts}
-
-
-def _run_for(
-    context:str,
-    runs:list,
-):                      # -> Run, or None
-    "The run of that context; else one of several contexts; else one without a context."
-    of_one = [run for run in runs if not run.task.across]
-    by_context = {run.config.data.context: run for run in of_one}
-    across = next((run for run in runs if run.task.across), None)
-    return by_context.get(context) or across or by_context.get(None)
-
-
-def _all_runs(runs, **options):
-    "The `Run`s of one run or several."
-    if not isinstance(runs, (list, tuple)):
-        runs = [runs]
-    return [as_run(run, **options) for run in runs]
 
 # %% ../../nbs/7_run/80_submit.ipynb #008ad39a
 def controls_at_depth(

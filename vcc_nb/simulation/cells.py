@@ -50,6 +50,7 @@ def _batch_factors(
     deviation_BG = np_rng(seed, 'batches').standard_normal((n_batches, len(gene_axis())))
     return np.exp(batch_sd*deviation_BG)
 
+# %% ../../nbs/8_simulation/93_cells.ipynb #f42cc914
 def _gene_rates(
     targets:list,
     contexts:list,
@@ -67,6 +68,18 @@ def _gene_rates(
     position = np.arange(len(gene_axis()))
     rates = GeneRates(np.vstack(share), factor_BG, np.stack(size), position)
     return rates, np.vstack(responds)
+
+def _rates_in(
+    cells:pd.DataFrame,     # as `draw_cells` makes them
+    targets:list,
+    contexts:list,
+    factor_BG,              # of the batches
+    **biology,              # seed, predictable, ... of `knockdown_effects`
+):                          # -> GeneRates of all genes, responds, remaining_CT: see `_gene_rates`
+    "What every gene does in these cells, whose guides leave what they leave."
+    remaining_CT = _mean_remaining(cells, len(contexts), len(targets))
+    rates, responds = _gene_rates(targets, contexts, remaining_CT, factor_BG, **biology)
+    return rates, responds, remaining_CT
 
 # %% ../../nbs/8_simulation/93_cells.ipynb #61cea0fd
 def _pairs(targets, contexts, cells):
@@ -161,6 +174,10 @@ def _fill(
     return ad.read_h5ad(path, backed='r')
 
 # %% ../../nbs/8_simulation/93_cells.ipynb #8008d357
+def _default_targets():
+    "The 150 training targets of 2025."
+    return vcc2025_targets().query("split == 'train'")[TARGET].tolist()
+
 def _axis_positions(
     genes,          # a list of genes, or how many
     targets:list,
@@ -276,7 +293,7 @@ def simulate_screen(
     """A simulated CRISPRi screen on the 2025 gene axis, and the truth about it: log fold changes.
     Some of the genes have the counts that they have among all. `VCCError` for what cannot be simulated."""
     settings = _settings(locals())
-    if targets is None: targets = vcc2025_targets().query("split == 'train'")[TARGET].tolist()
+    if targets is None: targets = _default_targets()
     _check(targets, contexts, cells_per_target, depth=depth, n_batches=n_batches, chunk=chunk)
     targets, contexts = list(targets), list(contexts)
     positions = _axis_positions(n_genes, targets, seed)
@@ -285,14 +302,12 @@ def simulate_screen(
     cells = draw_cells(numbers_CT, draw_guides(targets, seed), seed=seed, depth=depth,
         depth_sd=depth_sd, n_batches=n_batches)
 
-    remaining_CT = _mean_remaining(cells, len(contexts), len(targets))
+    biology = dict(seed=seed, predictable=predictable, correlation=context_correlation)
     batches_BG = _batch_factors(n_batches, batch_sd, seed)
-    rates, responds = _gene_rates(targets, contexts, remaining_CT, batches_BG, seed=seed,
-        predictable=predictable, correlation=context_correlation)
+    rates, responds, remaining_CT = _rates_in(cells, targets, contexts, batches_BG, **biology)
     genes = rates.of(positions)
     adata = _describe(cells, positions, targets, contexts, settings)
-    pairs = _pairs(targets, contexts, cells)
-    truth = _truth(pairs, genes, responds[:, positions], depth, depth_sd)
+    truth = _truth(_pairs(targets, contexts, cells), genes, responds[:, positions], depth, depth_sd)
     truth.uns = {**adata.uns, 'target_sum': depth}
     cell_rates = _cell_rates(cells, rates, targets, positions, remaining_CT)
     return _fill(adata, _blocks(cell_rates, genes, chunk, dtype), path), truth

@@ -247,6 +247,17 @@ class _Line(NamedTuple):
     position:np.ndarray     # of its genes on the axis
     seed:int                # of its cells and batches
 
+def _lines_of(
+    numbers:dict,       # line -> cells, controls first
+    depth:dict,         # line -> median UMIs
+    positions:dict,     # line -> of its genes on the axis
+    seed:int,           # of the biology
+    draw:int,           # of the cells
+) -> list:              # of `_Line`
+    "What is asked, line by line; each has random numbers of its own."
+    return [_Line(name, numbers[name], float(depth[name]), positions[name], _line_seed(seed, draw, name))
+        for name in numbers]
+
 class _World(NamedTuple):
     "What all lines have in common."
     targets:list
@@ -269,6 +280,7 @@ def _file_of(folder, line):
     Path(folder).mkdir(parents=True, exist_ok=True)
     return Path(folder)/f'{line}.h5ad'
 
+# %% ../../nbs/8_simulation/94_lines.ipynb #517cc27b
 def _line_design(world, line, guides):
     "The cells of a line, as `draw_cells` makes them, and the factors of its batches."
     cells = draw_cells(line.n_cells[None], guides, seed=line.seed, depth=line.depth,
@@ -299,6 +311,19 @@ def _simulate_line(
         prefix=f'sim{world.draw}_{line.name}')
     cell_rates = _cell_rates(cells, rates, world.targets, line.position, remaining_T[None])
     return _fill(adata, _blocks(cell_rates, rates.of(line.position), chunk, dtype), path), truth
+
+# %% ../../nbs/8_simulation/94_lines.ipynb #d218fb50
+def _truth_of_all(
+    truths:list,        # of each line, as `_simulate_line` makes it
+    world:_World,
+    lines:list,         # names
+    target_sum:float,   # UMIs to which all lines are scaled
+) -> ad.AnnData:        # T|C x genes
+    "The truth of all lines in one table, with where it comes from."
+    truth = ad.concat(truths)
+    truth.uns = dict(simulated=True, source=_source(lines), simulation=world.settings,
+        target_sum=target_sum)
+    return truth
 
 # %% ../../nbs/8_simulation/94_lines.ipynb #10fba8c8
 def simulate_screens(
@@ -337,12 +362,8 @@ def simulate_screens(
 
     axis, target_sum = _union(positions), float(np.median(list(depth.values())))
     screens, truths = {}, []
-    for name in measured:
-        line_seed, file = _line_seed(seed, draw, name), _file_of(path, name)
-        line = _Line(name, numbers[name], float(depth[name]), positions[name], line_seed)
-        screens[name], truth = _simulate_line(world, line, axis, target_sum, file, chunk, dtype)
+    for line in _lines_of(numbers, depth, positions, seed, draw):
+        file = _file_of(path, line.name)
+        screens[line.name], truth = _simulate_line(world, line, axis, target_sum, file, chunk, dtype)
         truths.append(truth)
-    truth = ad.concat(truths)
-    truth.uns = dict(simulated=True, source=_source(measured), simulation=world.settings,
-        target_sum=target_sum)
-    return screens, truth
+    return screens, _truth_of_all(truths, world, list(measured), target_sum)

@@ -171,6 +171,15 @@ def _left_to_train(
                 f"the selection it began with")
         yield number, phase, genes
 
+def _phases_left(
+    selection:GeneSelection,
+    phases, epochs, # see `train_in_phases`
+    resume,         # (model, state) as saved, or None
+) -> list:          # of (number, phase, genes)
+    "The phases that are still to be trained, with their genes."
+    phases = _with_epochs(phases, epochs)
+    return list(_left_to_train(phases, phase_genes(selection, phases), resume and resume[1]))
+
 def _given(**options): return {k: value for k, value in options.items() if value is not None}
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #30cff912
@@ -273,6 +282,35 @@ def _model_of(
         return create_memory_efficient_model(len(genes), **sizes, network=network, seed=seed)
     return carry(model, genes_before, genes, network=network, new_rows=new_rows, seed=seed)
 
+# %% ../../nbs/4_training/42_curriculum.ipynb #223a8783
+def _in_whole(
+    number, phase, genes,   # of the phase
+    history,                # of the phases before
+    save,                   # see `train_in_phases`
+):
+    "What `train` is told of the place of a phase in the whole training."
+    return dict(epochs=phase.epochs, first_epoch=len(history.epochs) + 1,
+        labels=dict(phase=number, n_genes=len(genes)),
+        save=_with_phase(save, number, genes, history))
+
+def _own_options(
+    phase:Phase,
+    genes,          # of the phase
+    loss_of,        # see `train_in_phases`
+    moments,        # of AdamW, from the phase before; None: none are carried
+    genes_before,   # of the phase before
+) -> dict:
+    "What `train` is told of one phase: learning rate, loss and moments, where it has its own."
+    loss = loss_of and loss_of(genes)
+    carried = carry_moments(moments, genes_before, genes) if moments else None
+    return _given(learning_rate=phase.learning_rate, loss=loss, moments=carried)
+
+def _with_phase(save, number, genes, history):
+    "`save`, told of the phase, too."
+    if save is None: return None
+    more = dict(phase=number, genes=genes, earlier=asdict(history))
+    return lambda model, state: save(model, state | more)
+
 # %% ../../nbs/4_training/42_curriculum.ipynb #06a0c52f
 def train_in_phases(
     screen,                     # a Screen, of one context or several; or Effects, whose rows train
@@ -297,46 +335,28 @@ def train_in_phases(
     """Train on each phase's genes in turn, carrying what was learned by gene name.
 
     With `batch_options` of source='disk', one read of the screen writes the cells of all phases."""
-    phases = _with_epochs(phases, epochs)
+    left = _phases_left(selection, phases, epochs, resume)
+    panels = [genes for _, _, genes in left]
     model_sizes = model_sizes | dict(n_features=features.shape[1], seed=seed)
     model, state, history = _begin(resume)
     genes_before = None
-    left = list(_left_to_train(phases, phase_genes(selection, phases), state))
-    panels = [genes for _, _, genes in left]
     device = train_options.get('device', 'cpu')
     with _cells_written(screen, split, panels, batch_options, device) as batch_options:
         for number, phase, genes in left:
             network = network_of(genes) if network_of else None
             if not state:
                 model = _model_of(genes, network, model, genes_before, new_rows, **model_sizes)
-            phase_seed, own_batches = seed + number - 1, _given(batch_size=phase.batch_size)
+            phase_seed = seed + number - 1
             batches, valid = _examples(screen, split, genes, features, base, phase_seed,
-                **batch_options | own_batches)
-            own = _given(learning_rate=phase.learning_rate, loss=loss_of and loss_of(genes))
-            if carry_optimizer and history.moments:
-                own['moments'] = carry_moments(history.moments, genes_before, genes)
+                **batch_options | _given(batch_size=phase.batch_size))
+            moments = history.moments if carry_optimizer else None
+            own = _own_options(phase, genes, loss_of, moments, genes_before)
             part = train(model, batches, valid, **_in_whole(number, phase, genes, history, save),
                 seed=phase_seed, resume=state, **train_options | own)
             history, genes_before, state = _joined(history, part), genes, None
             batches = valid = None          # gone before the next phase's are made
             if part.stopped: break
     return model, history
-
-def _in_whole(
-    number, phase, genes,   # of the phase
-    history,                # of the phases before
-    save,                   # see `train_in_phases`
-):
-    "What `train` is told of the place of a phase in the whole training."
-    return dict(epochs=phase.epochs, first_epoch=len(history.epochs) + 1,
-        labels=dict(phase=number, n_genes=len(genes)),
-        save=_with_phase(save, number, genes, history))
-
-def _with_phase(save, number, genes, history):
-    "`save`, told of the phase, too."
-    if save is None: return None
-    more = dict(phase=number, genes=genes, earlier=asdict(history))
-    return lambda model, state: save(model, state | more)
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #bddeafb3
 def run_progressive_training(
