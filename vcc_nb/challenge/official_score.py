@@ -115,10 +115,12 @@ class OfficialScore:
         n_controls:int=2000,    # of a context, at most
         seed:int=0,             # which
         threads:int=-1,         # -1: all processors
+        memory_gb:float=2.,     # what the cells of all lines may take; the rest is in temporary files
     ):
         self.screen, self.season = screen, pick(season, score_names, 'season')
         self.size, self.n_targets = dict(n_cells=n_cells, n_controls=n_controls), n_targets
         self.seed, self.threads = seed, threads
+        self.of_panel_gb = memory_gb/2/max(len(screen.learned), 1)      # a line may be asked about two sets of targets
         self.train = _pairs_with_cells(screen, split.pairs(screen, 'train'))
         self.lines = {}
 
@@ -163,7 +165,7 @@ def _open(
 ) -> _Line:
     "Read the sample of a line, and find the ends of its scales."
     sample = sample_of_line(self.screen, context, targets, **self.size, seed=self.seed)
-    panel = Panel(sample, targets, season=self.season, threads=self.threads)
+    panel = Panel(sample, targets, season=self.season, threads=self.threads, memory_gb=self.of_panel_gb)
     line = _Line(panel, panel.scorers()[context])
     measured = sample.effects()
     mean_response = np.repeat(np.asarray(measured.X).mean(0, keepdims=True), len(targets), axis=0)

@@ -162,7 +162,8 @@ def methods_across(config:TrainingConfig, task:Task, kernel) -> AcrossMethods:
     score = judge = None
     if config.score.season == '2026':
         judged = Split(task.split.valid or task.split.train, [], [])
-        score, judge = (OfficialScore(task.screen, split, seed=config.seed) for split in (task.split, judged))
+        options = dict(seed=config.seed, memory_gb=config.score.scores_gb/2)
+        score, judge = (OfficialScore(task.screen, split, **options) for split in (task.split, judged))
     unseen = config.split.hold_out == 'context' and not config.split.shots
     main = LinesOfRun(kernel, score, unseen=unseen)
     base = LinesOfRun(kernel, unseen=unseen)
