@@ -83,7 +83,7 @@ def _membership_of_genes(parts):
     index = {gene: i for i, gene in enumerate(genes)}
     return genes, membership(parts, index, np.ones(len(parts)), len(genes))
 
-# %% ../../nbs/2_genes/24_likeness.ipynb #0660719d
+# %% ../../nbs/2_genes/24_likeness.ipynb #7812ae51
 @dataclass
 class StoredRows:
     "A source with a row for each of its genes; asked for genes, it gives theirs, 0 where it has none."
@@ -193,7 +193,7 @@ def annotated_genes() -> frozenset:
     rows = [_annotation_rows(library).genes for library in annotations]
     return frozenset(gene for gene in chain(*rows) if re.fullmatch(r'[\w.-]+', gene))
 
-# %% ../../nbs/2_genes/24_likeness.ipynb #55f93e27
+# %% ../../nbs/2_genes/24_likeness.ipynb #79862f52
 def by_relation(
     genes,              # gene symbols of any year
     library,            # one of `relations`

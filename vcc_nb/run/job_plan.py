@@ -6,10 +6,10 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/job_plan.html.md"""
 
 # %% auto #0
 __all__ = ['block_bytes', 'libraries_gb', 'passes', 'cell_value_ns', 'crowded', 'batches_waiting', 'predicted_by', 'score_ns',
-           'formulas', 'Rates', 'time_pass', 'time_examples', 'measure_rates', 'StepPlan', 'Job', 'open_formula',
-           'select_formula', 'train_formula', 'source_of', 'recompute_share', 'fit_seconds', 'predict_formula',
-           'score_formula', 'report_formula', 'in_words', 'JobPlan', 'make_job_plan', 'describe_job', 'loaded_now',
-           'own_memory_gb', 'plan_job', 'Fitted', 'fit_job', 'require_job_fits', 'fitted_job', 'RunPlan',
+           'formulas', 'Rates', 'time_pass', 'time_examples', 'threads_at_once', 'measure_rates', 'StepPlan', 'Job',
+           'open_formula', 'select_formula', 'train_formula', 'source_of', 'recompute_share', 'fit_seconds',
+           'predict_formula', 'score_formula', 'report_formula', 'in_words', 'JobPlan', 'make_job_plan', 'describe_job',
+           'loaded_now', 'own_memory_gb', 'plan_job', 'Fitted', 'fit_job', 'require_job_fits', 'fitted_job', 'RunPlan',
            'plan_resources', 'require_on_machine', 'TimeLeft']
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #86e77314
@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 import numpy as np, pandas as pd, torch
 from ..core import VCCError
+from ..kernels import numba_threads
 from ..data.embedded import go_terms
 from ..data.storage import row_blocks
 from ..model.state_model import MemoryEfficientStateModel
@@ -41,6 +42,7 @@ class Rates:
     genes:int
     power:float         # by which that grows with the number of genes
     step:float          # seconds of what a step does once, whatever its batch
+    threads:int = 1     # that read, make or score cells at a time
 
     def of_example(self, n_genes:int) -> float:
         "Seconds of a training example of so many genes."
@@ -101,6 +103,11 @@ def _timed(optimizer, batch, clock):
     return clock() - start
 
 
+def threads_at_once(clock) -> int:
+    "How many threads read, make and score cells at a time: two, unless one was asked for, or seconds of all of them count."
+    return 1 if clock is time.process_time else min(numba_threads(-1), 2)
+
+
 def measure_rates(
     X,                      # matrix of the screen, whose rows can be sliced
     step:TrainingStep,      # of the largest phase
@@ -109,17 +116,17 @@ def measure_rates(
     longest:float=2.,       # seconds that a trial of one example may take
 ) -> Rates:
     "Time a pass and training examples on this machine."
-    value = time_pass(X, clock)
+    value, threads = time_pass(X, clock), threads_at_once(clock)
     power = 2. if step.sizes['attention_type'] == 'full' else 1.
     small = min(min(phases), 500) if len(phases) == 1 else min(phases)
     small_example, small_step = time_examples(step, small, clock)
     fits = int(small*(longest/(3*small_example))**(1/power))
     large = min(max(phases), max(fits, small))
     if large <= 1.2*small:
-        return Rates(value, small_example, small, power, small_step)
+        return Rates(value, small_example, small, power, small_step, threads)
     example, of_step = time_examples(step, large, clock)
     power = float(np.clip(np.log(example/small_example)/np.log(large/small), .5, 2.2))
-    return Rates(value, example, large, power, of_step)
+    return Rates(value, example, large, power, of_step, threads)
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #c467c881
 @dataclass(frozen=True)
@@ -169,6 +176,10 @@ class Job:
         "GiB of tables of every group of cells by every gene."
         return bytes_of_one*self.sizes.n_groups*self.sizes.n_genes/2**30
 
+    def pass_seconds(self, step:str) -> float:
+        "Seconds that a step reads the screen: the next block while the last is added up."
+        return passes[step]*self.rates.value*self.sizes.n_values/self.rates.threads
+
     def block_gb(self) -> float:
         "GiB that reading holds: blocks of 1,024 cells, a few times."
         per_cell = self.sizes.n_values/max(self.sizes.n_cells, 1)
@@ -184,7 +195,7 @@ def open_formula(job:Job) -> list:
     own = job.base_gb + sizes.unread_gb + sizes.whole_gb
     if not job.opened or sizes.unread_gb:
         own += .03 + job.block_gb() + job.sums_gb(36)
-    return [StepPlan('open', own, .3 + passes['open']*job.rates.value*sizes.n_values)]
+    return [StepPlan('open', own, .3 + job.pass_seconds('open'))]
 
 
 def _held_gb(job):
@@ -198,7 +209,7 @@ def _held_gb(job):
 def select_formula(job:Job) -> list:
     "Genes are ranked by what training cells say of them."
     own = _held_gb(job) + job.block_gb() + job.sums_gb(48)
-    return [StepPlan('select', own, .3 + passes['select']*job.rates.value*job.sizes.n_values)]
+    return [StepPlan('select', own, .3 + job.pass_seconds('select'))]
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #bd8a4bac
 cell_value_ns = 5.          # of a value of a cell that is averaged
@@ -238,7 +249,7 @@ def _phase_seconds(
     judged = sizes.targets['valid']*job.rates.of_example(n_genes)/3
     epoch = n_examples*example + n_steps*job.rates.step + averaged + judged
     reads_annotations = first and 'annotations' not in job.loaded
-    begins = (5 if reads_annotations else .5) + passes['phase']*job.rates.value*sizes.n_values
+    begins = (5 if reads_annotations else .5) + job.pass_seconds('phase')
     return n_epochs*epoch + begins
 
 
@@ -265,7 +276,7 @@ def predict_formula(job:Job) -> list:
     "Every method is fitted and says what it thinks of the held-out targets."
     sizes = job.sizes
     own = _held_gb(job) + job.library_gb('annotations') + job.sums_gb(340)
-    seconds = 2 + passes['predict']*job.rates.value*sizes.n_values + fit_seconds(sizes)
+    seconds = 2 + job.pass_seconds('predict') + fit_seconds(sizes)
     return [StepPlan('predict', own, seconds)]
 
 
@@ -280,7 +291,7 @@ def score_formula(job:Job) -> list:
     made = 24*each*sizes.n_genes/2**30
     own = _held_gb(job) + job.library_gb('annotations', 'scorers') + job.sums_gb(200) + in_use + made
     scored = sizes.cells['test']*(predicted_by + 2)
-    seconds = 7 + passes['score']*job.rates.value*sizes.n_values + score_ns[score.season]*1e-9*scored*per_cell
+    seconds = 7 + job.pass_seconds('score') + score_ns[score.season]*1e-9*scored*per_cell/job.rates.threads
     return [StepPlan('score', own, seconds, 0.)]
 
 score_ns = {'2025': 230., '2026': 700.}     # of a value of a generated cell: made, ranked among the controls
@@ -289,7 +300,7 @@ score_ns = {'2025': 230., '2026': 700.}     # of a value of a generated cell: ma
 def report_formula(job:Job) -> list:
     "Tables and pictures; the screen is looked at once more (`83_audit`)."
     own = _held_gb(job) + job.library_gb('annotations', 'scorers') + job.sums_gb(200)
-    return [StepPlan('report', own, 1.5 + passes['report']*job.rates.value*job.sizes.n_values)]
+    return [StepPlan('report', own, 1.5 + job.pass_seconds('report'))]
 
 formulas = dict(open=open_formula, select=select_formula, train=train_formula, predict=predict_formula,
                 score=score_formula, report=report_formula)
