@@ -284,9 +284,11 @@ def score_formula(job:Job) -> list:
     "Measured cells are read, and cells are made from every method's predictions and scored."
     sizes, score = job.sizes, job.config.score
     per_cell = sizes.n_values/max(sizes.n_cells, 1)
-    n_cells = sizes.cells['test'] + sizes.cells['control']
-    sorted_gb = 8*sizes.cells['control']*sizes.n_genes/2**30
-    in_use = min(score.scores_gb, 20*n_cells*per_cell/2**30 + sorted_gb)
+    n_controls = sizes.test_controls or sizes.cells['control']
+    measured_gb = 12*(sizes.cells['test'] + n_controls)*per_cell/2**30
+    sorted_gb = 6*n_controls*sizes.n_genes/2**30
+    share = score.scores_gb/2                           # of each; what is more goes to a file, by blocks
+    in_use = sum(gb if gb <= share else share/2 for gb in (measured_gb, sorted_gb))
     each = sizes.cells['test']/max(sizes.targets['test'], 1)
     made = 24*each*sizes.n_genes/2**30
     own = _held_gb(job) + job.library_gb('annotations', 'scorers') + job.sums_gb(200) + in_use + made

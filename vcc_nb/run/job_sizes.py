@@ -10,6 +10,7 @@ __all__ = ['JobSizes', 'stored_values', 'bytes_of_value', 'first_blocks', 'pertu
 
 # %% ../../nbs/7_run/74_job_sizes.ipynb #d5d28dcd
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import CONTEXT, TARGET, pick
@@ -42,6 +43,7 @@ class JobSizes:
     phase_values:tuple      # values of training and control cells in the genes of each phase
     on_disk:bool            # does the matrix stay on disk?
     n_contexts:int = 1
+    test_controls:int = 0   # control cells of the contexts that test
 
     @property
     def n_targets(self):
@@ -220,13 +222,13 @@ def sizes_of(
     part = 1. if opened else min(1., (config.data.max_cells or np.inf)/len(labels))
     n_values = stored_values(X)*part*len(labels)/len(looked.labels)
     phases, epochs = genes_of_phases(config, X.shape[1])
-    n_controls = _controls_to_train(labels, contexts, looked.control, table, split, config)
-    n_training = int(part*(n_controls + cells['train']))
+    controls_of = partial(_controls_of, table, contexts[labels == looked.control], split, config)
+    n_training = int(part*(controls_of('train') + cells['train']))
     return JobSizes(
         n_cells=int(part*len(labels)), n_genes=X.shape[1], n_values=int(n_values),
         cells={name: int(part*n) for name, n in cells.items()}, targets=targets, phases=phases, epochs=epochs,
         phase_values=_phase_values(config, looked, chosen, n_training, phases),
-        n_contexts=len(set(contexts)), **_where_it_lies(config, looked, n_values))
+        n_contexts=len(set(contexts)), test_controls=int(part*controls_of('test')), **_where_it_lies(config, looked, n_values))
 
 
 def sizes_of_task(config:TrainingConfig, task:Task, chosen:Chosen=None) -> JobSizes:
@@ -234,14 +236,21 @@ def sizes_of_task(config:TrainingConfig, task:Task, chosen:Chosen=None) -> JobSi
     return sizes_of(config, look_at_screen(task.screen), task.split, chosen, opened=True)
 
 
-def _controls_to_train(labels, contexts, control, table, split, config) -> int:
-    "Control cells of the contexts that train."
+def _controls_of(
+    table,          # of `perturbations_of`
+    contexts,       # of each control cell
+    split,          # `Split`, or None
+    config,
+    part:str,       # 'train' or 'test'
+) -> int:
+    "Control cells of the contexts that have this part."
     learned = set(table[CONTEXT])
     if split is not None:
-        learned = set(table[split.mask(table, 'train')][CONTEXT])
+        learned = set(table[split.mask(table, part)][CONTEXT])
     elif config.split.hold_out == 'context':
-        learned -= {config.data.context}
-    return int(((labels == control) & np.isin(contexts.astype(str), list(learned))).sum())
+        held_out = {config.data.context or min(learned)}        # not named: one of them, whichever
+        learned = learned - held_out if part == 'train' else held_out
+    return int(np.isin(contexts.astype(str), list(learned)).sum())
 
 
 def _where_it_lies(config, looked, n_values) -> dict:
