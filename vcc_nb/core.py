@@ -129,7 +129,7 @@ def machine() -> str:
 def _memory_now() -> dict:
     "What the system says of this process's memory, GiB by name; {} elsewhere than on Linux."
     with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = open('/proc/self/status').read().splitlines()
+        lines = Path('/proc/self/status').read_text().splitlines()
         sizes = [line.split() for line in lines if line.startswith(('VmHWM', 'VmRSS', 'RssFile'))]
         return {name.rstrip(':'): int(kib)/2**20 for name, kib, _ in sizes}
     return {}

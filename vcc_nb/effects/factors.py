@@ -49,18 +49,22 @@ class ByEigenvectors:
 
     def solve(self, penalty:float) -> tuple:
         "(rows, k) solution; (judges,) diagonal of the inverse."
-        inverse = 1/(self.values + penalty)
+        self.latest = inverse = 1/(self.values + penalty)
         return self.axes @ (inverse[:, None]*self.rotated), self.axes[self.judges]**2 @ inverse
 
-    def settle(self, penalty:float):
-        "Keep what the squares for this penalty need."
-        self.inverse, self.rotated = 1/(self.values + penalty), None
+    def keep(self):
+        "The latest penalty is the one of `squares`."
+        self.kept = self.latest
+
+    def close(self):
+        "Nothing more is solved: forget what only that needs."
+        self.rotated = self.latest = None
 
     def squares(self,
         similarity,     # (asked, rows), scaled by the noise of the rows
     ) -> np.ndarray:    # (asked,)
-        "k times the inverse times k, of the penalty that was settled."
-        return (similarity @ self.axes)**2 @ self.inverse
+        "k times the inverse times k, of the penalty that was kept."
+        return (similarity @ self.axes)**2 @ self.kept
 
 class ByCholesky:
     "The same in single precision, decomposed for each penalty: for thousands of rows and few penalties."
@@ -72,6 +76,7 @@ class ByCholesky:
 
     def _root(self, penalty):
         from scipy.linalg import cholesky
+        self.latest = None          # its memory is free, if it was not kept
         root = np.array(self.K.T, order='F')
         root[np.diag_indices_from(root)] += penalty
         return cholesky(root, lower=True, overwrite_a=True, check_finite=False)
@@ -80,20 +85,25 @@ class ByCholesky:
         "(rows, k) solution; (judges,) diagonal of the inverse."
         from scipy.linalg import cho_solve
         from scipy.linalg.lapack import strtri
-        root, solution = self._root(penalty), np.empty_like(self.right)
+        self.latest = root = self._root(penalty)
+        solution = np.empty_like(self.right)
         solution[self.order] = cho_solve((root, True), self.right, check_finite=False)
-        corner = np.asfortranarray(root[-self.n_judges:, -self.n_judges:])
+        corner = np.array(root[-self.n_judges:, -self.n_judges:], order='F')
         return solution, (strtri(corner, lower=1, overwrite_c=1)[0]**2).sum(0)
 
-    def settle(self, penalty:float):
-        "Keep what the squares for this penalty need."
-        self.root, self.K, self.right = self._root(penalty), None, None
+    def keep(self):
+        "The latest penalty is the one of `squares`."
+        self.kept = self.latest
+
+    def close(self):
+        "Nothing more is solved: forget what only that needs."
+        self.K = self.right = self.latest = None
 
     def squares(self, similarity) -> np.ndarray:
-        "k times the inverse times k, of the penalty that was settled."
+        "k times the inverse times k, of the penalty that was kept."
         from scipy.linalg import solve_triangular
         right = np.asarray(similarity[:, self.order].T, np.float32)
-        return (solve_triangular(self.root, right, lower=True, check_finite=False)**2).sum(0)
+        return (solve_triangular(self.kept, right, lower=True, check_finite=False)**2).sum(0)
 
 # %% ../../nbs/5_effects/52_factors.ipynb #b41926a4
 class AtPenalty:
@@ -136,7 +146,7 @@ def squared_left_out(
 ) -> np.ndarray:    # (penalties, k)
     "Squared errors of rows left out one at a time, over their noise."
     scale, rows, share = 1/np.sqrt(noise), np.arange(len(noise)), np.array([share])
-    right = with_ones(scores, scale)
+    right = with_ones(scores, scale).astype(K.dtype)
     solver = ByEigenvectors(scaled_by(K, scale), right, rows)
     how = dict(scaled=right[:, :-1], scale=scale, shares=share, judges=rows)
     return np.array([AtPenalty(solver, penalty, **how).losses[0] for penalty in penalties])
@@ -172,7 +182,7 @@ class RidgeFit:
         self.loss, self.total = (self.error**2).sum(0), np.inf
         how = dict(scaled=right[:, :-1], scale=self.scale, shares=self.shares, judges=self.judges)
         for penalty in penalties: self._keep(penalty, AtPenalty(self.solver, penalty, **how))
-        self.solver.settle(self.penalty)
+        self.solver.close()
         self.coef *= self.scale[:, None]
         self.error /= self.scale[self.judges, None]
         self.shared = self.component_share*self.coef.sum(0)
@@ -193,6 +203,7 @@ class RidgeFit:
         "Share and penalty for all components together, and what `explained` needs of them."
         self.share, self.penalty, self.total = self.shares[best], penalty, said.losses[best].sum()
         self.step, self.of_ones = said.step[best], said.of_ones
+        self.solver.keep()
         inverse = said.diagonal - self.step*self.of_ones[self.judges]**2
         self.variance = 1/inverse/self.scale[self.judges]**2    # of each judge, given all other rows
 
