@@ -1,4 +1,4 @@
-"""Checks two promises: notebooks, modules and README.md say the same; no part of the package imports from a later one. Prints the parts and their imports."""
+"""Checks three promises: notebooks, modules and README.md say the same; no part of the package imports from a later one; no page holds a path. Prints the parts and their imports."""
 import ast, os, re, subprocess, sys
 from pathlib import Path
 from readme import write_readme
@@ -66,12 +66,19 @@ def upward_imports(imports):
                 yield f'{", ".join(modules)} of {part} import from {other}, which is not a part above it'
 
 
+def pages_with_paths():
+    "One sentence for each notebook whose outputs name a folder of the machine that made them (a warning of a library does)."
+    for page in sorted(Path('nbs').rglob('*.ipynb')):
+        if 'site-packages/' in page.read_text():
+            yield f'{page} has an output with a path of this machine: silence the warning, or take the output out'
+
+
 if __name__ == '__main__':
     os.chdir(Path(__file__).parent.parent)
     imports = imports_by_part()
     for part, others in imports.items():
         print(f'{part:12}imports {", ".join(sorted(others, key=PARTS.index)) or "nothing"}')
-    faults = [*upward_imports(imports), *(f'{name} was out of step and has been brought up to date: commit it' for name in out_of_step())]
+    faults = [*upward_imports(imports), *pages_with_paths(), *(f'{name} was out of step and has been brought up to date: commit it' for name in out_of_step())]
     if faults:
         sys.exit('\n'.join(faults))
-    print('Notebooks, modules and README.md are in step; no part imports from a later one.')
+    print('Notebooks, modules and README.md are in step; no part imports from a later one; no page holds a path.')

@@ -25,7 +25,7 @@ def row_noise(
         se = np.asarray(effects.layers['se'], np.float64)
         variance = np.nanmean(np.where(np.isfinite(se), se, np.nan)**2, axis=1)
     else: variance = np.ones(effects.n_obs)
-    return variance/np.median(variance)
+    return variance/np.median(variance) if len(variance) else variance
 
 def rms_error(
     error,                  # (perturbations, genes)
