@@ -131,9 +131,9 @@ def answer(self:Blend, targets, context=None, control=None):
     change = self._sum([np.asarray(p.X, np.float64) for p in predicted])
     for share, network in zip(self.shares, self.ready):
         change = change + share*(network.predict(targets, **place).X - change)
-    if self.scale is None: return change, np.tile(self.gene_spread, (len(targets), 1))
-    spreads = [p.layers.get('spread') for p in predicted]
-    return change, mean_spread(self.weights, spreads)*self.scale
+    spread = mean_spread(self.weights, [p.layers.get('spread') for p in predicted])
+    if self.scale is None or spread is None: return change, np.tile(self.gene_spread, (len(targets), 1))
+    return change, spread*self.scale
 
 @patch
 def table(self:Blend) -> pd.Series:
