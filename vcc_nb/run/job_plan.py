@@ -562,15 +562,11 @@ def fitted_job(
     formulas:dict=formulas,
 ) -> Fitted:
     "The job planned and fitted. `VCCError`, with what would fit, if nothing makes it fit."
-    if kept is not None:
-        config = config.but(**kept)
-    job = describe_job(config, task, chosen, adata=adata)
-    if kept is None:
-        fitted = fit_job(job, formulas)
-    else:
-        fitted = Fitted(config, make_job_plan(job, formulas), _in_sentences(job, kept), kept)
-    if kept is None:                            # a run that goes on was let through when it began
-        require_job_fits(job, fitted, formulas)
+    job = describe_job(config.but(**(kept or {})), task, chosen, adata=adata)
+    if kept is not None:                        # a run that goes on was let through when it began
+        return Fitted(job.config, make_job_plan(job, formulas), _in_sentences(job, kept), kept)
+    fitted = fit_job(job, formulas)
+    require_job_fits(job, fitted, formulas)
     return fitted
 
 

@@ -162,7 +162,7 @@ class Task:
         lines = [f'{context}: {", ".join(of_context.target)}' for context, of_context in table.groupby('context')]
         return '; '.join(lines)
 
-
+# %% ../../nbs/7_run/71_task.ipynb #03d6a3f4
 def context_held_out(screen:Screen, context=None) -> str:
     "`context`, or the learned one with the fewest targets."
     if context is not None or len(screen.learned) < 2:
@@ -194,7 +194,7 @@ def require_usable(split:Split, screen:Screen):
                        f'scoring needs at least 2 to tell apart, and so does the choice of methods: '
                        f'hold out another share (test=)')
 
-
+# %% ../../nbs/7_run/71_task.ipynb #0529a161
 def open_cells(config:TrainingConfig, adata=None) -> tuple:
     "(Screen of the cells asked for, effects measured elsewhere or None). `VCCError` for what is refused."
     data = config.data

@@ -239,7 +239,6 @@ def train_network(
     stopped finds them again. The settings may name another folder, in which they stay."""
     if config.training.memory_gb:
         release_freed_memory()                  # a budget is kept at the price of time
-    phases, epochs = phases_of(config, len(task.screen.genes))
     resumed = checkpoints.latest() if checkpoints else None
     states = deque(maxlen=1)                    # the latest, with which the kept weights are saved
     if resumed:
@@ -249,15 +248,13 @@ def train_network(
         states.append(state)
         checkpoints.save(model, state)
 
-    features = prior_features(task.screen.targets, task.screen.genes, config.genes)
-    base = base_effects(config, task, closed) if config.training.residual else None
     options = _training_options(config, task)
     options['batch_options']['source'] = where_cells_wait(config, task, chosen)
     with _cells_folder(config, cells_in) as folder:
         if options['batch_options']['source'] == 'disk':
             options['batch_options']['cache'] = folder
         model, history = train_in_phases(
-            task.screen, task.split, chosen.selection, features, base=base, phases=phases, epochs=epochs,
+            task.screen, task.split, chosen.selection, **_what_is_learned(config, task, closed),
             resume=resumed, save=save if checkpoints else None, on_epoch=on_epoch, progress=progress,
             time_left=time_left, **options)
     if checkpoints and states:
@@ -266,6 +263,14 @@ def train_network(
     genes = genes_of_phase(last_phase, config, task, chosen)
     network = options['network_of'](genes) if reads_network(config) else None
     return Trained(model, genes, network, history)
+
+
+def _what_is_learned(config:TrainingConfig, task:Task, closed:ClosedForms) -> dict:
+    "What targets are described by, what the network adds to, and the phases."
+    phases, epochs = phases_of(config, len(task.screen.genes))
+    features = prior_features(task.screen.targets, task.screen.genes, config.genes)
+    base = base_effects(config, task, closed) if config.training.residual else None
+    return dict(features=features, base=base, phases=phases, epochs=epochs)
 
 
 def _cells_folder(config:TrainingConfig, cells_in):
