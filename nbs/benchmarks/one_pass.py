@@ -68,7 +68,7 @@ def time_factors(run:dict, steps:list) -> pd.DataFrame:
     return table
 
 
-def memory_factors(run:dict, steps:list, passes:list) -> pd.DataFrame:
+def memory_factors(run:dict, passes:list, steps:list=()) -> pd.DataFrame:
     "MiB beyond the process of what two examples need, all genes under full attention over the run's genes under sparse."
     n_genes, n_few = run['genes'], run['phases']['genes'][-1]
     of_pass = lambda method, genes: median_of(passes, 'extra_mb', method=method, genes=genes, outcome='ran')
@@ -76,9 +76,10 @@ def memory_factors(run:dict, steps:list, passes:list) -> pd.DataFrame:
     largest = max(p['genes'] for p in passes if p['method'] == 'naive' and p['outcome'] == 'ran')
     written_out = of_pass('naive', largest)*(n_genes/largest)**2
     rows = {'attention alone, full, scores written out (extrapolated)': (written_out, of_pass('sparse', n_few)),
-            'attention alone, full, in blocks (SDPA)': (of_pass('full', n_genes), of_pass('sparse', n_few)),
-            'training step, full in blocks': (of_step('full', n_genes), of_step('sparse', n_few)),
-            'training step, sparse at all genes': (of_step('sparse', n_genes), of_step('sparse', n_few))}
+            'attention alone, full, in blocks (SDPA)': (of_pass('full', n_genes), of_pass('sparse', n_few))}
+    if steps:
+        rows |= {'training step, full in blocks': (of_step('full', n_genes), of_step('sparse', n_few)),
+                 'training step, sparse at all genes': (of_step('sparse', n_genes), of_step('sparse', n_few))}
     table = pd.DataFrame(rows, index=['all genes, MiB', 'selected genes, sparse, MiB']).T
     table['ratio'] = table.iloc[:, 0]/table.iloc[:, 1]
     return table
@@ -99,7 +100,7 @@ def main():
         print(time_factors(run, steps).round(3).to_string())
         passes = json.loads((results/'attention.json').read_text())['runs']
         if {run['genes'], run['phases']['genes'][-1]} <= {a_pass['genes'] for a_pass in passes}:
-            print(memory_factors(run, steps, passes).round(1).to_string())
+            print(memory_factors(run, passes, steps).round(1).to_string())
 
 
 if __name__ == '__main__': main()
