@@ -3,7 +3,7 @@ import ast, os, re, subprocess, sys
 from pathlib import Path
 from readme import write_readme
 
-PARTS = ['core', 'kernels', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
+PARTS = ['core', 'kernels', 'jupyter', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
 
 
 def contents():

@@ -4,7 +4,7 @@ The parts are sub-packages (`vcc_nb.data`, `vcc_nb.genes`, ...). Every promised 
 loaded on first use, with torch, scanpy and whatever else they need, so `import vcc_nb` is quick."""
 import lazy_loader
 
-_parts = ['core', 'kernels', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
+_parts = ['core', 'kernels', 'jupyter', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
 _names = {
     'core': 'VCCError',
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
@@ -54,4 +54,7 @@ def __getattr__(name):
     if name == '__version__':
         from importlib.metadata import version
         return version('vcc-nb')
-    return _lazy(name)
+    value = _lazy(name)
+    if name in _parts: return value
+    from .jupyter import explained
+    return explained(value)         # what a ? shows says what each parameter means
