@@ -19,6 +19,7 @@ _names = {
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'genes.network': 'GeneNetwork gene_network',
     'model.state_model': 'MemoryEfficientStateModel create_memory_efficient_model',
+    'model.gene_attention': 'GeneAttention reading_weights',
     'training.memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
     'training.curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'effects.base': 'NoChange TrainingMean make_effects',
