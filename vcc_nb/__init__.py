@@ -29,6 +29,7 @@ _names = {
     'effects.transfer': 'Transfer',
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
+    'effects.stack': 'make_stack',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
