@@ -69,7 +69,7 @@ def try_out(python, shell, folder, environment, run=False):
     assert version() in call(*shell, '--version')
     print(call(*shell, 'check', 'papalexi').splitlines()[-1])
     if run:
-        call(*shell, *SMALL.split(), '--out', 'run')
+        call(*shell, *SMALL.split(), '--output-dir', 'run')
         print(*sorted(path.name for path in Path(folder, 'run').iterdir()))
 
 
