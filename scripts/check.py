@@ -4,7 +4,7 @@ from pathlib import Path
 from fastcore.nbio import read_nb
 from readme import CODE, LINK, write_readme
 
-PARTS = ['core', 'kernels', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
+PARTS = ['core', 'kernels', 'jupyter', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
 
 
 def contents():
