@@ -18,6 +18,7 @@ _names = {
     'genes.likeness': 'gene_features gene_kernel read_gene_table',
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'genes.network': 'GeneNetwork gene_network',
+    'model.attention': 'register_attention',
     'model.state_model': 'MemoryEfficientStateModel create_memory_efficient_model',
     'model.gene_attention': 'GeneAttention reading_weights',
     'training.memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
