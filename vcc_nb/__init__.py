@@ -8,7 +8,7 @@ _parts = ['core', 'kernels', 'jupyter', 'data', 'genes', 'model', 'training', 'e
 _names = {
     'core': 'VCCError',
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
-    'data.download': 'download_vcc2025',
+    'data.download': 'download_vcc2025 download_effects',
     'data.screen': 'Screen open_screen',
     'data.screens': 'Screens open_screens',
     'data.splits': 'Split make_split leave_one_out leave_context_out',
@@ -29,6 +29,7 @@ _names = {
     'effects.transfer': 'Transfer',
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
+    'effects.stack': 'make_stack',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
