@@ -28,6 +28,7 @@ _names = {
     'effects.transfer': 'Transfer',
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
+    'effects.residual': 'ResidualNetwork',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
