@@ -173,7 +173,9 @@ def ranks(line, seed, words, folder, responses=True, folds=10, only=None):
         gain = rows[-1].by_network.mean() - rows[-1].by_stack.mean()
         print(f'{line} {seed} {words} fold {k}: stack {rows[-1].by_stack.mean():.4f}, network {gain:+.4f}, share {model.share:.2f}, '
             f'{time.process_time() - start:.1f} CPU s', flush=True)
-    return pd.concat(rows).set_index('target').loc[targets[np.isin(targets, np.concatenate([r.target for r in rows]))]].reset_index()
+    table = pd.concat(rows)
+    table['place'] = effects.obs_names.get_indexer(table.target)
+    return table.sort_values('place').reset_index(drop=True)
 
 def world(kind, seed, n_targets=200, n_genes=400):
     """Effects of simulated knock-downs on real genes, and who reads whom in it.
@@ -301,7 +303,8 @@ def main():
         print(f'== {o.line} seed {o.seed}{" alone" if o.alone else ""} {words}: stack {table.by_stack.mean():.4f} network {table.by_network.mean():.4f} '
             f'gain {gain} ({seconds} CPU s)', flush=True)
         if o.what == 'ranks':
-            _add(out, dict(what='ranks', line=o.line, seed=o.seed, alone=o.alone, variant=words, n=len(table),
+            _add(out, dict(what='ranks', line=o.line, seed=o.seed, alone=o.alone, variant=words,
+                targets=table.place.tolist() if o.only else 'all',
                 stack=table.by_stack.round(2).tolist(), network=table.by_network.round(2).tolist(),
                 share=round(float(table.share.mean()), 3), seconds=seconds))
 
