@@ -31,6 +31,7 @@ _names = {
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
     'effects.stack': 'make_stack',
+    'effects.residual': 'ResidualNetwork',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
