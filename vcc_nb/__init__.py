@@ -4,7 +4,7 @@ The parts are sub-packages (`vcc_nb.data`, `vcc_nb.genes`, ...). Every promised 
 loaded on first use, with torch, scanpy and whatever else they need, so `import vcc_nb` is quick."""
 import lazy_loader
 
-_parts = ['core', 'kernels', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
+_parts = ['core', 'kernels', 'jupyter', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
 _names = {
     'core': 'VCCError',
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
@@ -19,6 +19,7 @@ _names = {
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'genes.network': 'GeneNetwork gene_network',
     'model.state_model': 'MemoryEfficientStateModel create_memory_efficient_model',
+    'model.gene_attention': 'GeneAttention reading_weights',
     'training.memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
     'training.curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'effects.base': 'NoChange TrainingMean make_effects',
@@ -28,6 +29,7 @@ _names = {
     'effects.transfer': 'Transfer',
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
+    'effects.stack': 'make_stack',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
     'effects.bounds': 'Conformal',
@@ -54,4 +56,7 @@ def __getattr__(name):
     if name == '__version__':
         from importlib.metadata import version
         return version('vcc-nb')
-    return _lazy(name)
+    value = _lazy(name)
+    if name in _parts: return value
+    from .jupyter import explained
+    return explained(value)         # what a ? shows says what each parameter means

@@ -151,10 +151,10 @@ def score_methods(
     predictions:dict,       # method -> Effects of all genes of the screen, of the same targets or pairs
     screen:Screen,          # with the measured cells of these, in one file or several
     *,
-    season:str='2025',
+    season:str='2025',      # whose scores: '2025' or '2026'
     n_cells=None,           # generated cells of each target; default: as many as measured
     seed:int=0,             # which control cells become predicted cells, the same for every method
-    threads:int=-1,
+    threads:int=-1,         # that score; -1: as many as there are
     ceiling:bool=False,     # add the row of `noise_ceiling`
     official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
     check:bool=True,        # by blocks: have the organisers' program score a sample too
@@ -219,13 +219,13 @@ def _as_rows(scores, method):
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #8ea298a6
 def noise_ceiling(
-    screen:Screen,
+    screen:Screen,          # with at least 4 cells of each target
     targets,                # measured; or pairs, or Effects: see `wanted_pairs`
     *,
-    season:str='2025',
+    season:str='2025',      # whose scores: '2025' or '2026'
     repeats:int=1,          # deals, whose scores are averaged
     seed:int=0,             # which cells go where
-    threads:int=-1,
+    threads:int=-1,         # that score; -1: as many as there are
     official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
     memory_gb:float=2.,     # by blocks: what measured and control cells may take
     panel:Panel=None,       # of these targets and this season, if there is one already
@@ -256,7 +256,7 @@ def bootstrap_intervals(
     baseline:str=None,      # method to which the others are compared, perturbation by perturbation
     level:float=.95,        # coverage of the intervals
     n:int=4000,             # resamples
-    seed:int=0,
+    seed:int=0,             # which perturbations they draw
 ) -> pd.DataFrame:          # index (score, method); columns mean, low, high and those of a baseline
     """Mean of each score over perturbations, with percentile intervals of a bootstrap over perturbations,
     paired over methods. With a baseline also difference, difference_low, difference_high, and better: the

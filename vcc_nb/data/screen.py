@@ -13,6 +13,7 @@ from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from ..core import CONTEXT, TARGET, VCCError, pick
+from .containers import plain_anndata
 from .bulks import _moderated_se2, effects_of, group_sums, groups_of, pseudobulks_of
 from .labels import (Labels, check_cell_numbers, context_names, find_context_column, labels_of,
     read_labels, spaced_labels, uneven_targets)
@@ -163,7 +164,7 @@ def _same_matrix(adata):
 
 # %% ../../nbs/1_data/10_screen.ipynb #343d3fba
 def open_screen(
-    data,                       # an AnnData (cells x genes), or the path of an .h5ad or a zarr store
+    data,                       # an AnnData (cells x genes) or MuData, or the path of an .h5ad or a zarr store
     *,
     target_key:str=None,        # obs column that names the perturbed gene; default: found
     control=None,               # label of the controls, several, or a pattern 'NT*'; default: found
@@ -174,10 +175,12 @@ def open_screen(
     min_cells:int=2,            # cells a target must have
     batch_key:str=None,         # obs column of batches: effects against controls of the same batch
     backed:bool=False,          # leave the matrix on disk (paths only)
+    mod:str=None,               # of a MuData, the modality with the expression: 'rna'
 ) -> Screen:
     "Open, check and describe a screen in one pass over its values. `VCCError` for what is wrong."
     options = dict(target_key=target_key, control=control, context_key=context_key, layer=layer,
         values=values, target_sum=target_sum, min_cells=min_cells, batch_key=batch_key)
+    data = plain_anndata(data, mod)
     _check_request(data, options)
     if isinstance(data, Screen): return data
     adata, file = (data, None) if isinstance(data, ad.AnnData) else open_h5ad(data, backed)

@@ -74,8 +74,8 @@ class Split:
     train:tuple         # 'MYC' or 'MYC|K562': whose cells may be fitted on
     valid:tuple         # for early stopping and the choice of settings: no network trains on them
     test:tuple          # seen by the scorer only
-    seed:int|None = None
-    method:str = 'given'
+    seed:int|None = None    # it was drawn with; None: not drawn
+    method:str = 'given'    # how it was made, in words
 
     def __post_init__(self):
         for part in ('train', 'valid', 'test'):
@@ -321,7 +321,7 @@ def _split_context(
 
 # %% ../../nbs/1_data/11_splits.ipynb #31c6367f
 def make_split(
-    screen:Screen,
+    screen:Screen,          # one or several, as `open_screen` and `open_screens` give them
     *,
     by:str='targets',       # held out: 'targets' in every context, a 'context', or single 'pairs'
     context:str=None,       # the one held out by='context'
@@ -376,7 +376,9 @@ def _with_trained_parts(split):
         f'alone ({target}: {", ".join(genes)})')
 
 # %% ../../nbs/1_data/11_splits.ipynb #5b61b02a
-def leave_one_out(targets):
+def leave_one_out(
+    targets,                # names of perturbations
+):
     "Yield one `Split` per target: it tests, all others train."
     for target in targets:
         others = [other for other in targets if other != target]

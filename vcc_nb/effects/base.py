@@ -127,8 +127,10 @@ class EffectModel:
     """What every method shares. A method gives `name`, `learn` and `answer`.
 
     One of several contexts says `across = True`: its `learn` gets rows of all of them, and its
-    `answer(targets, context, control)` is told for which it is asked."""
-    across = False
+    `answer(targets, context, control)` is told for which it is asked. One that has something of its
+    own to say of some targets only says `of_some = True`, and `knows` which; of others it says what
+    another method would."""
+    across = of_some = False
     controls = None
 
     def learn(self, train:ad.AnnData):
@@ -138,6 +140,10 @@ class EffectModel:
     def answer(self, targets:list):
         "Change and spread of `targets`, both (targets, genes); None for no spread."
         raise NotImplementedError
+
+    def knows(self, targets) -> np.ndarray:
+        "(targets,) bool: of which targets it has something of its own to say; by default of all."
+        return np.ones(len(as_list(targets)), bool)
 
     def fit(self,
         effects:ad.AnnData,     # measured; of one context, or of several for a method `across` them

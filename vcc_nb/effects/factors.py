@@ -180,6 +180,7 @@ class RidgeFit:
         self.coef, self.component_share = np.zeros((n, k)), np.zeros(k)
         self.error = right[self.judges, :-1]
         self.loss, self.total = (self.error**2).sum(0), np.inf
+        self.nothing = self.loss.sum()
         how = dict(scaled=right[:, :-1], scale=self.scale, shares=self.shares, judges=self.judges)
         for penalty in penalties: self._keep(penalty, AtPenalty(self.solver, penalty, **how))
         self.solver.close()
@@ -194,8 +195,6 @@ class RidgeFit:
         best = best[better]
         self.loss[better], self.component_share[better] = said.losses[best, better], self.shares[best]
         self.coef[:, better] = said.solved[:, better] - of_ones*said.moved[best, better]
-        inverse = said.diagonal[:, None] - said.step[best]*of_ones[self.judges]**2
-        self.error[:, better] = self.coef[np.ix_(self.judges, better)]/inverse
         total = said.losses.sum(1)
         if total.min() < self.total: self._keep_for_all(penalty, said, total.argmin())
 
@@ -206,6 +205,9 @@ class RidgeFit:
         self.solver.keep()
         inverse = said.diagonal - self.step*self.of_ones[self.judges]**2
         self.variance = 1/inverse/self.scale[self.judges]**2    # of each judge, given all other rows
+        if self.total >= self.nothing: return                   # the error of no change stays
+        solved = said.solved[self.judges] - np.outer(self.of_ones[self.judges], said.moved[best])
+        self.error = solved/inverse[:, None]
 
     def explained(self,
         similarity,     # (asked, rows) of others to the rows

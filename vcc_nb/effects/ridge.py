@@ -163,7 +163,10 @@ class NearestGenes(EffectModel):
     name = 'nearest genes'
     sharpnesses = (3., 6., 12., 25., 100.)
 
-    def __init__(self, kernel:GeneKernel): self.kernel = kernel
+    def __init__(self,
+        kernel:GeneKernel,  # how alike genes are, from `gene_kernel`
+    ):
+        self.kernel = kernel
 
     def learn(self, train):
         self.targets, noise = list(train.obs[TARGET]), row_noise(train)
@@ -212,13 +215,16 @@ def choose_weights(
     noise,          # (targets,) relative variance of the noise
     rounds:int=6,   # sources added, with repetition
 ) -> dict:          # name -> weight, of sum 1
-    "Weights of the sources of a kernel by greedy leave-one-out."
+    "Weights of the sources of a kernel by greedy leave-one-out; after the first round, of the five best alone."
     chosen, losses = [], {}         # losses: of the kernels that were tried, by their weights
+    sources = list(parts)
     for _ in range(rounds):
-        tried = {source: _in_lowest_terms([*chosen, source]) for source in parts}
+        tried = {source: _in_lowest_terms([*chosen, source]) for source in sources}
         for weights in tried.values():
             if weights not in losses: losses[weights] = _loss_of(parts, dict(weights), scores, noise)
-        chosen.append(min(tried, key=lambda source: losses[tried[source]]))
+        best_first = sorted(tried, key=lambda source: losses[tried[source]])
+        if not chosen: sources = [source for source in sources if source in best_first[:5]]
+        chosen.append(best_first[0])
     return {source: chosen.count(source)/rounds for source in dict.fromkeys(chosen)}
 
 def _in_lowest_terms(chosen):
@@ -248,11 +254,12 @@ class KernelRidge(EffectModel):
     exact_up_to = 1000      # targets; of more: leading components, every other penalty, `judges`
 
     def __init__(self,
-        kernel:GeneKernel,
+        kernel:GeneKernel,  # how alike genes are, from `gene_kernel`
         choose:bool=False,  # weigh the sources of the kernel by leave-one-out
         judges:int=1000,    # training targets, if there are more, by which settings are chosen; None: all
+        rounds:int=6,       # sources that are added to choose; 1: the best one alone
     ):
-        self.kernel, self.choose, self.judges = kernel, choose, judges
+        self.kernel, self.choose, self.judges, self.rounds = kernel, choose, judges, rounds
 
     def learn(self, train):
         effects, noise = np.asarray(train.X), row_noise(train)
@@ -274,7 +281,7 @@ class KernelRidge(EffectModel):
         rows = some_rows(len(scores), self.exact_up_to)
         parts = self.kernel.parts([self.targets[i] for i in rows])
         if len(rows) < len(scores): parts = {name: part.astype(np.float32) for name, part in parts.items()}
-        return choose_weights(parts, scores[rows], noise[rows])
+        return choose_weights(parts, scores[rows], noise[rows], self.rounds)
 
     def _similarity(self):
         "(targets, targets) with the weights."
@@ -297,7 +304,7 @@ class KernelRidge(EffectModel):
 # %% ../../nbs/5_effects/52_ridge.ipynb #6df5dcc9
 @patch
 def unseen(self:KernelRidge):
-    """(targets, genes) what is said of each training target by a fit without it.
+    """(targets, genes) what is said of each training target by a fit without it, one setting for all components.
 
     `VCCError` where not all of them were left out."""
     if len(self.unseen_scores) < len(self.targets):

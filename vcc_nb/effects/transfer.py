@@ -17,7 +17,7 @@ from .base import EffectModel
 from .held_out import out_of_fold, rms_error, row_noise, stack_weights
 from .ridge import SharedResponse
 from ..data.symbols import match_symbols
-from ..genes.names import genes_by_perturbation
+from ..genes.names import as_list, genes_by_perturbation
 
 # %% ../../nbs/5_effects/53_transfer.ipynb #a27866ed
 def gene_slopes(
@@ -94,7 +94,7 @@ def _by_target(
 # %% ../../nbs/5_effects/53_transfer.ipynb #eec7e61d
 class Transfer(EffectModel):
     "The same target's effect elsewhere, shrunk gene by gene, beside a base method."
-    name = 'transfer'
+    name, of_some = 'transfer', True
     shrinkage = np.logspace(-1, 3, 9)       # targets' worth of belief in the slope of all genes
     sure = (0, 1.5, 2.5, 4, 6, np.inf)      # ends of the classes of sureness, in standard errors
 
@@ -105,6 +105,12 @@ class Transfer(EffectModel):
     ):
         self.elsewhere = Elsewhere(elsewhere, self.sure)
         self.base, self.folds = SharedResponse() if base is None else base, folds
+
+    def knows(self, targets) -> np.ndarray:
+        "(targets,) bool: which were measured elsewhere."
+        targets = as_list(targets)
+        measured = names_there(targets, self.elsewhere.change.index)
+        return np.array([target in measured for target in targets], bool)
 
     def learn(self, train):
         self.fitted = copy(self.base).fit(train, Split(train.obs[TARGET], [], []))

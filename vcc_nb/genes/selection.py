@@ -31,7 +31,7 @@ class GeneSelection:
 
     `table` has one row a gene, best first: rank, phase, chosen_as, reasons and sources (several are
     joined by semicolons), and scores."""
-    table:pd.DataFrame
+    table:pd.DataFrame                          # of the genes chosen, as said above
     about:dict = field(default_factory=dict)    # data, split and version it was made from
     ranked:pd.DataFrame = None                  # the table for all genes of the screen (not saved)
 
@@ -195,7 +195,7 @@ class BiologicalGeneSelector:
     target_genes:int = 5000     # how many genes to keep
     quotas:dict = None          # phase end -> {category: genes}; default: `default_quotas`
     add:object = None           # your own gene sets: dict set -> genes, or path of a GMT or CSV
-    species:str = 'human'
+    species:str = 'human'       # whose gene sets; 'human' alone
 
     def __post_init__(self):
         if self.target_genes < 1:
@@ -264,9 +264,9 @@ def shares(
 
 # %% ../../nbs/2_genes/23_selection.ipynb #ba085b9e
 def coverage(
-    screen:Screen,
+    screen:Screen,                  # whose cells say what changes
     selection:GeneSelection,        # as `BiologicalGeneSelector.select` made it
-    split:Split=None,
+    split:Split=None,               # what may be seen; default: every perturbation
     *,
     part:str='train',               # perturbations to judge by; 'test' is for the exam only
 ) -> pd.DataFrame:                  # chosen as -> genes, and the shares of `shares` that they hold

@@ -73,7 +73,7 @@ def new_run_dir(config:TrainingConfig) -> Path:
     return path
 
 # %% ../../nbs/7_run/75_folder.ipynb #a2e4b6a3
-_file_settings = ('data', 'split', 'elsewhere', 'gene_table')
+_file_settings = ('data', 'split', 'elsewhere', 'gene_table', 'atlas')
 
 def _with_files(
     config:TrainingConfig,
@@ -89,7 +89,7 @@ def _with_files(
 def with_full_paths(config:TrainingConfig) -> TrainingConfig:
     "The config with full paths of the files that are there; words such as 'papalexi' stay."
     def full(path):
-        is_word = path in ('papalexi', 'vcc_h1_sample', 'contexts')
+        is_word = path in ('papalexi', 'vcc_h1_sample', 'contexts', 'shipped')
         return path if is_word or not os.path.exists(path) else os.path.abspath(path)
     return _with_files(config, full)
 
@@ -426,7 +426,7 @@ def _file_mark(path):
 def mark_data(self:RunFolder, task:Task):
     "Keep the fingerprint of the data, with settings and split."
     about = dict(settings=_plain(self.config.flat()), split=_plain(asdict(task.split)),
-                 gene_table=_file_mark(self.config.genes.gene_table))
+                 gene_table=_file_mark(self.config.genes.gene_table), atlas=_file_mark(self.config.genes.atlas))
     self.mark = fingerprint(task.screen, task.elsewhere, **about)
     with self.place('data_fingerprint.npz') as path:
         self.mark.save(path)
@@ -445,6 +445,8 @@ def data_changes(self:RunFolder, screen, elsewhere) -> list:
         changes += order_changes(self.mark, now)
     if self.mark.about['gene_table'] != _file_mark(self.config.genes.gene_table):
         changes.append('the gene table is another')
+    if self.mark.about.get('atlas') != _file_mark(self.config.genes.atlas):     # none in runs made before there were any
+        changes.append('the atlas is another')
     return changes
 
 

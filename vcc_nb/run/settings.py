@@ -292,6 +292,7 @@ class GeneSettings:
     target_genes:int = within(5000, 1, 1_000_000)   # genes to select
     selection:str = one_of('biology', 'variable')   # by quotas of gene sets, or the most variable
     gene_table:str|None = None      # your features of genes, symbols first: .csv, .tsv or .parquet
+    atlas:str|None = None           # responses of genes in other lines: what `vcc_nb atlas build` wrote, or 'shipped'
     priors:bool = True              # use gene annotations everywhere; False: co-expression alone
     n_features:int = within(32, 1, 10_000)  # length of the prior-knowledge vector of a perturbation
 
@@ -450,12 +451,12 @@ def _group(kind):
 @dataclass(frozen=True)
 class TrainingConfig:
     "All settings of a run, made by `create_training_config`. `VCCError` for groups that clash."
-    data:DataSettings = _group(DataSettings)
-    split:SplitSettings = _group(SplitSettings)
-    genes:GeneSettings = _group(GeneSettings)
-    model:ModelSettings = _group(ModelSettings)
-    training:TrainSettings = _group(TrainSettings)
-    score:ScoreSettings = _group(ScoreSettings)
+    data:DataSettings = _group(DataSettings)        # the screen, and which of its cells
+    split:SplitSettings = _group(SplitSettings)     # who tests and validates
+    genes:GeneSettings = _group(GeneSettings)       # which are modelled, and what is known of them
+    model:ModelSettings = _group(ModelSettings)     # sizes of the network
+    training:TrainSettings = _group(TrainSettings)  # how it is trained
+    score:ScoreSettings = _group(ScoreSettings)     # whose scores
     output_dir:str|None = None      # run directory; None: training_runs/scaled_<strategy>_<time>
     seed:int = within(0, 0, 2**32 - 1)  # of everything drawn
 

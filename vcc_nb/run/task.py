@@ -6,7 +6,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/task.html.md"""
 
 # %% auto #0
 __all__ = ['open_data', 'effects_elsewhere', 'with_cells', 'cells_of_context', 'cells_asked_for', 'Task', 'context_held_out',
-           'new_split', 'require_usable', 'open_cells', 'open_task', 'Chosen', 'choose_genes']
+           'new_split', 'require_usable', 'open_cells', 'screen_atlas', 'open_task', 'Chosen', 'choose_genes']
 
 # %% ../../nbs/7_run/71_task.ipynb #92b7bf49
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from ..data.splits import Split, make_split
 from ..data.storage import open_h5ad
 from ..genes.selection import BiologicalGeneSelector, GeneSelection, coverage
 from ..effects.base import predict_pairs
+from ..effects.responses import open_atlas
 from ..effects.tables import read_effects
 from .settings import DataSettings, TrainingConfig, with_paths
 
@@ -206,7 +207,18 @@ def open_cells(config:TrainingConfig, adata=None) -> tuple:
     screen.require_even_contexts()
     screen = cells_asked_for(screen, config)
     _require_no_clash(config, screen.context_names)
+    screen_atlas(config, screen)                    # what is wrong with it is said at once
     return screen, elsewhere
+
+
+def screen_atlas(config:TrainingConfig, screen:Screen):
+    "The `ResponseAtlas` of other lines that the settings name, or None; what is left out of it the screen notes."
+    if config.genes.atlas is None:
+        return None
+    atlas, note = open_atlas(config.genes.atlas, screen.context_names[0])
+    if note is not None and note not in screen.notes:
+        screen.notes.append(note)
+    return atlas
 
 
 def _require_no_clash(config:TrainingConfig, contexts:list):
@@ -215,13 +227,16 @@ def _require_no_clash(config:TrainingConfig, contexts:list):
         return
     names = f'{len(contexts)} ({", ".join(contexts[:4])})'
     alone = "learn one alone (context=, and no hold_out='context')"
-    elsewhere, amplitude_for = config.data.elsewhere, config.score.amplitude_for
+    elsewhere, atlas, amplitude_for = config.data.elsewhere, config.genes.atlas, config.score.amplitude_for
     if config.training.loss == 'energy':
         raise VCCError(f"loss='energy' compares the cells of one context, and this run has {names}; "
                        f"choose another (loss='mse'), or {alone}")
     if elsewhere is not None:
         raise VCCError(f'elsewhere={elsewhere!r} is transferred to one context, and this run has {names}; '
                        f'leave it out, or {alone}')
+    if atlas is not None:
+        raise VCCError(f'atlas={atlas!r} is of other lines than the one that is predicted, and this run has {names}; '
+                       f'leave it out, or name one (context=)')
     if amplitude_for is not None:
         raise VCCError(f'amplitude_for={amplitude_for!r} is for methods of one context, and this run has {names}, '
                        f'of which each is left out to choose an amplitude; leave it out, or {alone}')

@@ -28,12 +28,13 @@ from ..training.memory import release_freed_memory
 from ..effects.across import Pooled
 from ..effects.base import NoChange, TrainingMean, training_part
 from ..effects.held_out import FitOnce, out_of_fold
+from ..effects.responses import ResponseRidge
 from ..effects.ridge import KernelRidge, QuickKernel
 from ..effects.transfer import Transfer
 from ..effects.own_transcript import OwnTranscript
 from .settings import GeneSettings, TrainingConfig
 from .several import left_out, methods_across, ways_to_leave_out
-from .task import Chosen, Task
+from .task import Chosen, Task, screen_atlas
 
 # %% ../../nbs/7_run/72_train.ipynb #2ff1232a
 def prior_features(
@@ -75,7 +76,7 @@ def _as_it_is(method):
 @dataclass(frozen=True, eq=False)
 class ClosedForms:
     "The closed forms of a run; each remembers its fits."
-    plain:list              # the kernel ridge and, with effects from elsewhere, the transfer; see `72_several`
+    plain:list              # the kernel ridge and, as far as given, with an atlas, and the transfer; see `72_several`
     own:list                # the same, with the rule for the target's own transcript
     kernel:object           # how alike genes are; quick for the targets of the screen
     control:np.ndarray|None # (genes,) mean log-normalised expression of the control cells; None: see `controls`
@@ -100,8 +101,10 @@ def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
         return ClosedForms(plain, own, kernel, None, base, task.screen.control_means(), methods.baselines,
                            methods.elsewhere, Pooled, methods.judge, methods.leave)
     control, plain = task.screen.control_mean(), [once(KernelRidge(kernel, choose=True))]
+    if config.genes.atlas is not None:
+        plain.append(once(ResponseRidge(screen_atlas(config, task.screen), plain[0])))
     if task.elsewhere is not None:
-        plain.append(once(Transfer(task.elsewhere, plain[0])))
+        plain.append(once(Transfer(task.elsewhere, plain[-1])))
     own = [once(OwnTranscript(method, control)) for method in plain]
     return ClosedForms(plain, own, kernel, control, own[-1])
 

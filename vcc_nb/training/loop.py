@@ -9,7 +9,7 @@ __all__ = ['validation_batch', 'BestWeights', 'one_cycle', 'named_moments', 'loa
            'train']
 
 # %% ../../nbs/4_training/41_loop.ipynb #01ecdffc
-import math, time
+import math, time, warnings
 from functools import partial
 from dataclasses import InitVar, dataclass, field
 import numpy as np, pandas as pd, torch
@@ -19,10 +19,10 @@ from ..core import CONTEXT, TARGET, VCCError, np_rng, pair_name, peak_memory_gb,
 from ..core import pick_device
 from ..data.screen import Screen
 from ..model.losses import mean_squared
-from ..model.state_model import MemoryEfficientStateModel
+from ..model.own_model import own_name, require_model
 from .batches import Batch, Batches, find_units
 from .effect_batches import effects_batch
-from .gradients import answers_in_blocks, backward_that_fits, checkpoint_blocks
+from .gradients import answers_in_blocks, backward_that_fits, blocks_of, checkpoint_blocks
 from .gradients import of_measured
 from .precision import pick_precision
 from .ranks import Ranks, join_ranks, sum_gradients
@@ -54,7 +54,7 @@ def validation_batch(
 class BestWeights:
     "The weights with the least loss on `valid` so far. Without `valid`, the last ones."
     def __init__(self,
-        model:MemoryEfficientStateModel,    # whose weights are judged
+        model,                              # whose weights are judged; see `34_own_model`
         valid:Batch=None,                   # validation perturbations, on the model's device
         judge=mean_squared,                 # function (predicted_BG, batch) -> scalar tensor
         ranks:Ranks=Ranks(),                # rank 0 judges for all
@@ -72,9 +72,9 @@ class BestWeights:
         if valid.base_BG is not None:
             self.of_nothing['base_loss'] = judge(of_measured(valid.base_BG, valid), valid).item()
         self.update(epoch)
-        floor = list(self.of_nothing.values())[-1]
-        if floor <= self.loss:
-            self.loss, self.epoch, self.weights = floor, 0, model.no_change_weights()
+        self.floor = list(self.of_nothing.values())[-1]
+        if self.floor <= self.loss and hasattr(model, 'no_change_weights'):
+            self.loss, self.epoch, self.weights = self.floor, 0, model.no_change_weights()
 
     def update(self, epoch) -> dict:
         "Judge the model after `epoch`, keep its weights if they are better; losses for the record."
@@ -89,7 +89,11 @@ class BestWeights:
         return dict(valid_loss=loss) | self.of_nothing
 
     def restore(self, model):
-        "Give `model` the best weights; returns their epoch."
+        "Give `model` the best weights; returns their epoch. Warns if they are worse than an answer of nothing."
+        if self.valid is not None and self.loss > self.floor:
+            warnings.warn(f'{own_name(model)} was never better than an answer of nothing (loss {self.loss:.4g} '
+                f'on the validation perturbations, {self.floor:.4g} without it); its best weights are kept: '
+                f'let its last layer start at zero, or give it a method no_change_weights')
         model.load_state_dict(self.model.state_dict() if self.valid is None else self.weights)
         return self.epoch
 
@@ -384,7 +388,7 @@ def history(self:Training) -> History:
 
 # %% ../../nbs/4_training/41_loop.ipynb #4ec32559
 def train(
-    model:MemoryEfficientStateModel,
+    model,                          # an nn.Module, asked and answering as `34_own_model` says
     batches:Batches,                # examples of the training perturbations
     valid:Batch=None,               # measured validation perturbations; None: keep the last epoch
     *,
@@ -399,7 +403,7 @@ def train(
     device='cpu',                   # see `core.pick_device`
     precision:str='float32',        # or 'bf16', 'fp16', 'auto': see `precision.pick_precision`
     accumulate:int=1,               # parts in which a batch goes through
-    recompute:int=0,                # blocks computed again in the backward pass (`48_gradients`)
+    recompute:int=0,                # of `model.blocks`, computed again in the backward pass (`48_gradients`)
     seed:int=0,                     # of dropout
     moments:dict=None,              # AdamW's, by parameter name, to begin with; None: none
     on_epoch=(),                    # functions of (record, model) after each epoch; True stops
@@ -410,12 +414,14 @@ def train(
     first_epoch:int=1,              # number of the first epoch
     labels:dict=None,               # more for each record, such as the phase
 ) -> History:                       # and `model` holds the best weights
-    "Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number."
+    """Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number, and for
+    what cannot be asked as a model is."""
+    require_model(model)
     ranks, device = join_ranks(pick_device(str(device)))
     precision = pick_precision(precision, device)
     model.to(device)
     ranks.same_start(model)
-    if recompute: checkpoint_blocks(model.blocks, recompute)
+    if recompute: checkpoint_blocks(blocks_of(model), recompute)
     of_optimizer = dict(loss=loss, learning_rate=learning_rate, warmup=warmup, ema=ema,
         weight_decay=weight_decay, precision=precision, accumulate=accumulate, moments=moments)
     training = Training(model, batches, valid, epochs=epochs, first_epoch=first_epoch, judge=judge,

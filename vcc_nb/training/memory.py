@@ -246,7 +246,7 @@ class Estimate:
 CUDA_CONTEXT = 2**29    # bytes of GPU memory taken before the first tensor; usual, not measured
 
 def estimate(
-    step:TrainingStep,
+    step:TrainingStep,          # model and batch
     *,
     data_gb:float=0.,           # GiB of data that the process keeps in memory
     process_gb:float=None,      # GiB that it holds anyway; None: measured once (`process_memory`)

@@ -1,0 +1,32 @@
+"""The order of the notebooks as a book: tutorials, the parts, benchmarks. As a program, writes it to nbs/sidebar.yml, for Quarto.
+
+nbdev's own sidebar takes the number off a folder's name (1_data) and then finds no page in it; `custom_sidebar` in pyproject.toml leaves this one alone."""
+import os
+from pathlib import Path
+
+
+def chapters():
+    "[(title, notebooks)]: the front page, which has no title, tutorials, the parts, benchmarks."
+    folders = [('Tutorials', 'tutorials'), ('Start', '.')]
+    folders += [(part.name.split('_', 1)[1], part.name) for part in sorted(Path('nbs').glob('[0-9]_*'))]
+    folders += [('Benchmarks', 'benchmarks')]
+    listed = [(title, sorted(Path('nbs', folder).glob('*.ipynb'))) for title, folder in folders]
+    front = Path('nbs/index.ipynb')
+    return [('', [front]), *((title, [page for page in pages if page != front]) for title, pages in listed)]
+
+
+def sidebar():
+    "The text of sidebar.yml."
+    lines = ['website:', '  sidebar:', '    contents:']
+    for title, pages in chapters():
+        indent = ' '*6
+        if title:
+            lines += [f'{indent}- section: {title}', f'{indent}  contents:']
+            indent = ' '*10
+        lines += [f'{indent}- {page.relative_to("nbs").as_posix()}' for page in pages]
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    os.chdir(Path(__file__).parent.parent)
+    Path('nbs/sidebar.yml').write_text(sidebar())
