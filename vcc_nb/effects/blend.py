@@ -59,7 +59,7 @@ def scale_of_spread(
     weight = np.broadcast_to(measured, error.shape)/noise[:, None]
     return np.sqrt((weight*error**2).mean()/(weight*spread**2).mean())
 
-# %% ../../nbs/5_effects/54_blend.ipynb #f14daa92
+# %% ../../nbs/5_effects/54_blend.ipynb #d2dbc8c2
 @dataclass
 class HeldOut:
     "What methods say of training rows that they have not seen, beside the truth."
@@ -159,13 +159,14 @@ class Blend(EffectModel):
             self.shares.append(share_of(says, others, truth, noise, self.belief))
         return self
 
-# %% ../../nbs/5_effects/54_blend.ipynb #08071fb3
+# %% ../../nbs/5_effects/54_blend.ipynb #8f332d9b
 @patch
 def _held_out(self:Blend, train) -> HeldOut:
     "What copies of the methods say that have not seen the target, or the context."
     how = dict(controls=self.controls)
-    if self.leave == 'contexts': said = [out_of_context(model, train, **how) for model in self.models]
-    else: said = [out_of_fold(model, train, folds=self.folds, seed=self.seed, **how) for model in self.models]
+    if self.leave == 'contexts': leave_out = out_of_context
+    else: leave_out, how = out_of_fold, how | dict(folds=self.folds, seed=self.seed)
+    said = [leave_out(model, train, **how) for model in self.models]
     changes, spreads = map(list, zip(*said))
     truth, measured = np.asarray(train.X, np.float64), measured_genes(train)
     if not measured.all():          # what was not measured has no say
@@ -177,8 +178,10 @@ def _held_out(self:Blend, train) -> HeldOut:
 def _sources(self:Blend) -> dict:
     "Source -> numbers of the methods that know some targets by it; none, if there is no other method."
     sources = {}
-    for i, model in enumerate(self.models): sources.setdefault(getattr(model, 'of_some', None), []).append(i)
-    return {source: methods for source, methods in sources.items() if source} if None in sources else {}
+    for i, model in enumerate(self.models):
+        sources.setdefault(getattr(model, 'of_some', None), []).append(i)
+    of_all = sources.pop(None, [])
+    return sources if of_all else {}
 
 @patch
 def _known(self:Blend, targets) -> np.ndarray:
@@ -236,7 +239,7 @@ def table(self:Blend,
     if target is not None: weights = self.sums[tuple(self._known([target])[0].tolist())].weights
     return pd.Series([*weights, *self.shares], index=names, name='weight')
 
-# %% ../../nbs/5_effects/54_blend.ipynb #512c331a
+# %% ../../nbs/5_effects/54_blend.ipynb #e425ee00
 @patch
 def out_of_fold(self:Blend,
     train:ad.AnnData,   # measured effects of training targets

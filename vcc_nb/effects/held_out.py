@@ -181,8 +181,9 @@ def stack_weights(
     for start in range(0, len(truth), 1000):        # no copy of a table of thousands of perturbations
         rows = slice(start, start + 1000)
         scaled = [np.asarray(p[rows], np.float64)/scale[rows] for p in predictions]
-        half = np.array([_products(p, scaled[:i + 1]) + [0]*(len(scaled) - i - 1) for i, p in enumerate(scaled)])
-        products = products + half + np.tril(half, -1).T
+        lower = np.zeros((len(scaled), len(scaled)))
+        for i, p in enumerate(scaled): lower[i, :i + 1] = _products(p, scaled[:i + 1])
+        products = products + lower + np.tril(lower, -1).T
         with_truth = with_truth + np.array(_products(truth[rows]/scale[rows], scaled))
     prior = belief/len(truth)*np.diag(products)
     with_truth[believed] += prior[believed]

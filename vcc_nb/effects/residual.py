@@ -211,8 +211,8 @@ class ResidualNetwork(EffectModel):
         nets:int=5,         # networks
         share:float=None,   # of what they add; None: asked of targets that they have not seen
         folds:int=5,        # inner folds of the closed forms
-        belief:float=0,     # targets' worth of doubt in the networks
-        seed:int=0,
+        belief:float=20,    # targets' worth of doubt in the networks
+        seed:int=0,         # of folds, first weights and order of batches
         width:int=32,       # of a token
         **training,         # epochs, batch_size, learning_rate, weight_decay of `train_on_tokens`
     ):

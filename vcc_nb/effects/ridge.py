@@ -317,8 +317,9 @@ class KernelRidge(EffectModel):
 # %% ../../nbs/5_effects/52_ridge.ipynb #6df5dcc9
 @patch
 def unseen(self:KernelRidge):
-    """(targets, genes) what is said of each training target by a fit without it, one setting for all components.
+    """(targets, genes) what is said of each training target by a fit without it.
 
+    One share and one penalty for all components, so that nothing of the target is in it.
     `VCCError` where not all of them were left out."""
     if len(self.unseen_scores) < len(self.targets):
         raise VCCError(f'{self.name}: {len(self.unseen_scores)} of {len(self.targets)} targets were left '

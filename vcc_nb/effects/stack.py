@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/stack.html.md"""
 # %% auto #0
 __all__ = ['NearestResponses', 'make_stack']
 
-# %% ../../nbs/5_effects/58_stack.ipynb #feeb69a3
+# %% ../../nbs/5_effects/58_stack.ipynb #77af9e0f
 from .atlas import ResponseAtlas
 from .base import check_effects
 from .blend import Blend
@@ -17,7 +17,7 @@ from .ridge import KernelRidge, NearestGenes, SharedResponse
 from .transfer import Transfer
 from ..genes.likeness import GeneKernel
 
-# %% ../../nbs/5_effects/58_stack.ipynb #a1ee4ae9
+# %% ../../nbs/5_effects/58_stack.ipynb #ecd23f78
 class NearestResponses(NearestGenes):
     """Mean effect of the training targets, weighed by how alike their responses are elsewhere.
 
@@ -36,7 +36,7 @@ class NearestResponses(NearestGenes):
         require_other_screens(self.atlas, effects)
         return super().fit(effects, split, controls)
 
-# %% ../../nbs/5_effects/58_stack.ipynb #00fb74d5
+# %% ../../nbs/5_effects/58_stack.ipynb #175dc7d6
 def make_stack(
     kernel,                     # `GeneKernel` or `QuickKernel`: how alike genes are
     atlas:ResponseAtlas=None,   # how their knock-downs respond in other lines

@@ -11,7 +11,7 @@ __all__ = ['method_names', 'OwnParts', 'require_no_clash', 'require_same_parts']
 from dataclasses import dataclass
 from ..core import VCCError
 from ..effects.own_method import as_methods
-from ..model.own_model import own_name, require_maker, takes
+from ..model.own_model import own_name, require_loss, require_maker
 from .settings import TrainingConfig
 
 # %% ../../nbs/7_run/71_own_parts.ipynb #79198045
@@ -29,9 +29,11 @@ class OwnParts:
     def __post_init__(self):
         if self.model is not None:
             require_maker(self.model)
-        if self.loss is not None and not (callable(self.loss) and takes(self.loss, None, None)):
-            raise VCCError(f'loss={self.loss!r:.40} is no function of (predicted_BG, batch); a loss of the '
-                           f'library is a setting: create_training_config(loss=...)')
+        if isinstance(self.loss, str):
+            raise VCCError(f'loss={self.loss!r} is the name of a loss of the library, which is a setting: '
+                           f'create_training_config(loss={self.loss!r})')
+        if self.loss is not None:
+            require_loss(self.loss)
         methods = () if self.methods is None else self.methods
         methods = as_methods(methods, method_names) if not isinstance(methods, tuple) or methods else ()
         object.__setattr__(self, 'methods', methods)        # the class is frozen

@@ -204,7 +204,9 @@ def resume_run(
     adata=None,             # the screen, where the run's config does not name it
     *,
     accept_changed_data:bool=False,     # go on with a screen that is not what it was; the report says so
-    model=None, loss=None, methods=(),  # of your own, those that it began with
+    model=None,         # of your own: a function of the sizes, those that it began with
+    loss=None,          # a function, likewise
+    methods=(),         # effect models, likewise
     **options,              # on_epoch and progress, see `run_pipeline`
 ) -> Run:
     "Do what is left of a run that was stopped. `VCCError` if there is none, it has ended, or was changed."
@@ -236,7 +238,9 @@ def read_run(
     adata=None,             # the screen, where the run's config does not name it
     *,
     accept_changed_data:bool=False,     # take a screen that is not what it was; the report says so
-    model=None, loss=None, methods=(),  # of your own, those that it was made with
+    model=None,         # of your own: a function of the sizes, those that it was made with
+    loss=None,          # a function, likewise
+    methods=(),         # effect models, likewise
     atlas:str=None,                     # where the run's atlas is, if it is not where it was
 ) -> Run:
     "A run that has ended, from its folder. `VCCError` if there is none, or it has not ended, or was changed."
@@ -281,7 +285,9 @@ class ScaledTrainingPipeline:
         on_epoch=(),                # see `run_pipeline`; such as a `TrainingDashboard`
         run_dir=None,               # of a run to go on with, or to read; None: one that begins
         accept_changed_data:bool=False,     # see `resume_run` and `read_run`
-        model=None, loss=None, methods=(),  # of your own, see `run_pipeline`
+        model=None,         # of your own: a function of the sizes, see `run_pipeline`
+        loss=None,          # a function, likewise
+        methods=(),         # effect models, likewise
     ):
         require_one_screen(config, adata)
         self.own_parts = OwnParts(model, loss, methods)

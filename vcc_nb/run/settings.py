@@ -579,6 +579,9 @@ def create_training_config(
     if epochs is not MISSING:
         settings['epochs'] = epochs
     for name in settings:
+        if name in ('model', 'methods', 'adata'):
+            raise VCCError(f'{name}= is no setting, which fits into a file, and stands beside the config: '
+                           f'ScaledTrainingPipeline(config, {name}=...)')
         pick(name, _group_of, 'setting')
     if 'effort' in settings:
         settings = of_effort(settings['effort']) | settings

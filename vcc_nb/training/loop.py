@@ -20,7 +20,7 @@ from ..core import pick_device
 from ..jupyter import cell_text, html_table
 from ..data.screen import Screen
 from ..model.losses import mean_squared
-from ..model.own_model import own_name, require_model
+from ..model.own_model import own_name, require_loss, require_model
 from .batches import Batch, Batches, find_units
 from .effect_batches import effects_batch
 from .gradients import answers_in_blocks, backward_that_fits, blocks_of, checkpoint_blocks
@@ -450,6 +450,7 @@ def train(
     """Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number, and for
     what cannot be asked as a model is."""
     require_model(model)
+    for function, what in ((loss, 'loss'), (judge, 'judge')): require_loss(function, what)
     ranks, device = join_ranks(pick_device(str(device)))
     precision = pick_precision(precision, device)
     model.to(device)

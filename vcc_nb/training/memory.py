@@ -114,7 +114,8 @@ def dry_run(
         except RuntimeError as e:
             reason = str(e).strip().splitlines()[0]
             raise VCCError(f'the step does not run on tensors without values ({reason}); an '
-                f'operation of your own needs its shapes said, see torch.library.register_fake'
+                f'operation of your own needs its shapes said (torch.library.register_fake), and nothing '
+                f'may be decided by a value (no .item(), no if)'
                 ) from e
         return dict(sorted(watch.at_peak.items(), key=lambda item: -item[1]))
 
@@ -484,6 +485,7 @@ def estimate_memory_usage(
 
     With `sizes` it takes (batch, genes), as the gene model; without, (batch, tokens, width)."""
     sizes = getattr(model, 'sizes', {})
+    sizes = sizes if isinstance(sizes, dict) else {}
     for name, value in dict(n_genes=seq_len, embed_dim=embed_dim).items():
         own = sizes.get(name, value)
         if own != value:
