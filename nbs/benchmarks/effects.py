@@ -301,12 +301,12 @@ def costs(name, effects, split, method):
     return row
 
 def closed_forms_of_run(effects, split, kernel, control):
-    "CPU and wall seconds of all that a run does with closed forms: folds for the network, blends, bounds."
+    "CPU seconds of all that a run does with closed forms: folds for the network, blends, bounds."
     from vcc_nb.effects.bounds import Conformal
     from vcc_nb.effects.held_out import FitOnce, out_of_fold
     train, everyone = list(split.train), [*split.train, *split.valid]
     last = Split(everyone, [], split.test)
-    cpu, wall = time.process_time(), time.perf_counter()
+    start = time.process_time()
     plain = FitOnce(KernelRidge(kernel, choose=True), train, everyone)
     own = FitOnce(OwnTranscript(plain, control), train, everyone)
     out_of_fold(own, effects[train], folds=10)
@@ -315,8 +315,7 @@ def closed_forms_of_run(effects, split, kernel, control):
         blend = Blend([SharedResponse(), NearestGenes(kernel), plain], belief=20)
         OwnTranscript(blend, control).fit(effects, part)
     Conformal(own).fit(effects, last).predict(split.test)
-    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - cpu,
-        wall_s=time.perf_counter() - wall, peak_gb=peak_gb())
+    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - start, peak_gb=peak_gb())
     print('all closed forms of a run:', {name: round(float(value), 1) for name, value in row.items()}, flush=True)
     return row
 
