@@ -3,11 +3,11 @@ needs = settings.ini pyproject.toml setup.py constraints.txt
 PYTHON ?= python3
 install = .venv/bin/python -m pip install -qq -c constraints.txt -e
 
-.PHONY: help demo test check readme docs dev clean
+.PHONY: help demo test check readme docs docs-preview wheel dev clean
 .NOTPARALLEL:
 
 help:    ## this list
-	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\): .*## /make \1\t/p' Makefile
 
 demo: .venv/demo    ## train on the real screen that comes with the library, score the predictions, write a report
 	@.venv/bin/vcc_nb train --demo
@@ -22,14 +22,20 @@ readme: .venv/dev    ## make README.md from nbs/index.ipynb
 	@.venv/bin/python scripts/readme.py
 
 docs: .venv/dev    ## the site, in _docs; needs Quarto
-	@command -v quarto >/dev/null || { echo 'make docs needs Quarto (https://quarto.org), which is not installed here; the notebooks in nbs/ can be read as they are'; exit 1; }
-	@touch nbs/styles.css    # the site's settings, which nbdev writes, name this file
+	@command -v quarto >/dev/null || { echo 'make docs needs Quarto (https://quarto.org), which is not installed here; make docs-preview renders the same notebooks without it'; exit 1; }
+	@.venv/bin/python scripts/chapters.py
 	@.venv/bin/nbdev-docs
+
+docs-preview: .venv/dev    ## the notebooks as plain pages, in _preview; needs no Quarto; some of them: NB=30_attention
+	@.venv/bin/python scripts/preview.py $(NB)
+
+wheel: .venv/dev    ## wheel and sdist, in dist, tried in a new environment
+	@.venv/bin/python scripts/wheel.py
 
 dev: .venv/dev    ## install what developers need, and run nothing
 
 clean:    ## remove .venv and whatever was built
-	rm -rf .venv build dist *.egg-info _docs _proc
+	rm -rf .venv build dist *.egg-info _docs _proc _preview
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vcc_nb needs Python 3.11 or newer, and $(PYTHON) is %d.%d: name another one, as in make demo PYTHON=python3.12" % sys.version_info[:2])'
@@ -37,10 +43,10 @@ clean:    ## remove .venv and whatever was built
 
 .venv/demo: $(needs) | .venv/bin/pip
 	@echo 'Installing vcc_nb in .venv: some minutes the first time.'
-	@$(install) '.[eval]'
+	@$(install) '.[eval,notebook]'
 	@touch $@
 
 .venv/dev: $(needs) | .venv/bin/pip
 	@echo 'Installing vcc_nb and its development tools in .venv: some minutes the first time.'
-	@$(install) '.[eval,submit,dev]'
+	@$(install) '.[all,dev]'
 	@touch $@ .venv/demo

@@ -1,9 +1,10 @@
-"""Checks three promises: notebooks, modules and README.md say the same; no part of the package imports from a later one; no page holds a path. Prints the parts and their imports."""
+"""Checks what is promised: notebooks, modules and README.md say the same; no part of the package imports from a later one; no page holds a path; links lead somewhere; extras exist. Prints the parts and their imports."""
 import ast, os, re, subprocess, sys
 from pathlib import Path
-from readme import write_readme
+from fastcore.nbio import read_nb
+from readme import CODE, LINK, write_readme
 
-PARTS = ['core', 'kernels', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
+PARTS = ['core', 'kernels', 'jupyter', *(folder.name.split('_', 1)[1] for folder in sorted(Path(__file__).parent.parent.glob('nbs/[0-9]_*')))]
 
 
 def contents():
@@ -73,12 +74,57 @@ def pages_with_paths():
             yield f'{page} has an output with a path of this machine: silence the warning, or take the output out'
 
 
+def texts_of(page):
+    "The Markdown of a notebook, or of a file: its own, and what its code displays."
+    if page.suffix != '.ipynb':
+        yield page.read_text()
+        return
+    for cell in read_nb(page).cells:
+        if cell.cell_type == 'markdown':
+            yield cell.source
+        for output in cell.get('outputs', ()):
+            yield ''.join(output.get('data', {}).get('text/markdown', ''))
+
+
+def headings_of(page):
+    "The anchors of the headings of a page, as Jupyter makes them."
+    text = '\n'.join(CODE.sub(lambda code: '' if code[0].startswith('```') else code[0], text) for text in texts_of(page))
+    return {heading.strip().replace(' ', '-').replace('`', '') for heading in re.findall(r'^#+ (.+)$', text, re.M)}
+
+
+def dead_links(pages):
+    "One sentence for each link of these pages to a file or heading of the repository that is not there."
+    for page in pages:
+        for text in texts_of(page):
+            prose = ''.join(CODE.split(text)[::2])
+            for _, target in LINK.findall(prose):
+                if re.match(r'[a-z]+:|/', target, re.I):
+                    continue
+                path, _, heading = target.partition('#')
+                other = page.parent/path if path else page
+                if not other.exists():
+                    yield f'{page} links to {target}, which does not exist'
+                elif heading and other.suffix in ('.ipynb', '.md') and heading not in headings_of(other):
+                    yield f'{page} links to {target}, and there is no such heading'
+
+
+def unknown_extras(pages):
+    "One sentence for each extra (pip install 'vcc-nb[eval]', '.[dev]') that is named somewhere and does not exist."
+    known = set(re.findall(r'^(\w+)_requirements', Path('settings.ini').read_text(), re.M)) | {'all'}
+    for page in pages:
+        for names in re.findall(r"(?:\bvcc[-_]nb|'\.|whl)\[([a-z, ]+)\]", page.read_text()):
+            for name in set(re.split(', *', names)) - known:
+                yield f'{page} names the extra {name!r}, which settings.ini has not (there are {", ".join(sorted(known))})'
+
+
 if __name__ == '__main__':
     os.chdir(Path(__file__).parent.parent)
     imports = imports_by_part()
     for part, others in imports.items():
         print(f'{part:12}imports {", ".join(sorted(others, key=PARTS.index)) or "nothing"}')
-    faults = [*upward_imports(imports), *pages_with_paths(), *(f'{name} was out of step and has been brought up to date: commit it' for name in out_of_step())]
+    notebooks, prose = sorted(Path('nbs').rglob('*.ipynb')), sorted(Path().glob('*.md'))
+    named_in = [*notebooks, *prose, Path('Makefile'), *Path('.github').rglob('*.yaml'), *Path('scripts').glob('*.py')]
+    faults = [*upward_imports(imports), *pages_with_paths(), *dead_links([*notebooks, *prose]), *unknown_extras(named_in), *(f'{name} was out of step and has been brought up to date: commit it' for name in out_of_step())]
     if faults:
         sys.exit('\n'.join(faults))
-    print('Notebooks, modules and README.md are in step; no part imports from a later one; no page holds a path.')
+    print('Notebooks, modules and README.md are in step; no part imports from a later one; no page holds a path; links lead somewhere.')

@@ -4,11 +4,11 @@ The parts are sub-packages (`vcc_nb.data`, `vcc_nb.genes`, ...). Every promised 
 loaded on first use, with torch, scanpy and whatever else they need, so `import vcc_nb` is quick."""
 import lazy_loader
 
-_parts = ['core', 'kernels', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
+_parts = ['core', 'kernels', 'jupyter', 'data', 'genes', 'model', 'training', 'effects', 'challenge', 'run', 'simulation']
 _names = {
     'core': 'VCCError',
     'data.embedded': 'list_datasets papalexi vcc_h1_sample vcc2025_genes vcc2025_targets',
-    'data.download': 'download_vcc2025',
+    'data.download': 'download_vcc2025 download_effects',
     'data.screen': 'Screen open_screen',
     'data.screens': 'Screens open_screens',
     'data.splits': 'Split make_split leave_one_out leave_context_out',
@@ -18,7 +18,9 @@ _names = {
     'genes.likeness': 'gene_features gene_kernel read_gene_table',
     'genes.selection': 'BiologicalGeneSelector GeneSelection coverage select_optimal_genes',
     'genes.network': 'GeneNetwork gene_network',
+    'model.attention': 'register_attention',
     'model.state_model': 'MemoryEfficientStateModel create_memory_efficient_model',
+    'model.gene_attention': 'GeneAttention reading_weights',
     'training.memory': 'ScalingOptimizations TrainingStep estimate fit_batch fit_recompute measure',
     'training.curriculum': 'ProgressiveGeneTraining run_progressive_training',
     'effects.base': 'NoChange TrainingMean make_effects',
@@ -28,6 +30,7 @@ _names = {
     'effects.transfer': 'Transfer',
     'effects.atlas': 'ResponseAtlas build_atlas',
     'effects.responses': 'ResponseRidge',
+    'effects.stack': 'make_stack',
     'effects.residual': 'ResidualNetwork',
     'effects.across': 'AcrossContexts MeanOfContexts SameTarget',
     'effects.blend': 'Blend',
@@ -55,4 +58,7 @@ def __getattr__(name):
     if name == '__version__':
         from importlib.metadata import version
         return version('vcc-nb')
-    return _lazy(name)
+    value = _lazy(name)
+    if name in _parts: return value
+    from .jupyter import explained
+    return explained(value)         # what a ? shows says what each parameter means

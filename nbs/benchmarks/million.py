@@ -62,8 +62,9 @@ class Clock:
 
 
 def walk(settings) -> dict:
-    "Open, select, plan, train: as a run does it."
+    "Open, select, plan, train: as a run does it. What comes after is not planned either."
     from vcc_nb.run import pipeline as run
+    from vcc_nb.run.job_plan import fitted_job, formulas
     from vcc_nb.run.job_sizes import stored_values
     from vcc_nb.run.settings import create_training_config
     run.release_freed_memory()
@@ -74,7 +75,7 @@ def walk(settings) -> dict:
     clock.begin('select')
     chosen = folder.step(run.choose_genes, config, task)
     clock.begin('estimate')
-    fitted = folder.step(run.plan_resources, config, task, chosen).fitted
+    fitted = fitted_job(config, task, chosen, formulas={step: formulas[step] for step in ('open', 'select', 'train')})
     names = iter(step.name for step in fitted.plan.steps if step.name.startswith('train'))
     ends = set(accumulate(fitted.plan.sizes.epochs[:-1]))
 
@@ -88,7 +89,7 @@ def walk(settings) -> dict:
                           progress=sys.stderr.isatty())
     clock.begin()
     epochs = trained.history.epochs
-    return dict(steps=clock.steps, plan=folder.costs['plan'], fitted=fitted.changed, fitted_because=list(fitted.sentences),
+    return dict(steps=clock.steps, **fitted.plan.costs(), fitted=fitted.changed, fitted_because=list(fitted.sentences),
         settings=settings_of(config), values=stored_values(task.screen.X), shape=list(task.screen.adata.shape),
         pairs={part: task.size(part) for part in ('train', 'valid', 'test')}, cells_on_disk=max(on_disk),
         epochs=[{name: epoch[name] for name in ('phase', 'n_genes', 'seconds', 'train_loss')} for epoch in epochs])

@@ -13,7 +13,7 @@ import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, np_rng, pick
 from ..data.screen import Screen
 from ..effects.amplitude import best_setting
-from ..effects.base import contexts_of, measured_genes, of_context
+from ..effects.base import contexts_of, make_effects, measured_genes, of_context
 from .blocks_2026 import quick_scores_2026
 from .cells import cell_blocks, generate_cells, measured_columns
 from .measured import deal_halves
@@ -148,13 +148,13 @@ def score_table(
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #43f135b7
 def score_methods(
-    predictions:dict,       # method -> Effects of all genes of the screen, of the same targets or pairs
+    predictions:dict,       # method -> Effects of all genes of the screen, or such a table, of the same targets or pairs
     screen:Screen,          # with the measured cells of these, in one file or several
     *,
-    season:str='2025',
+    season:str='2025',      # whose scores: '2025' or '2026'
     n_cells=None,           # generated cells of each target; default: as many as measured
     seed:int=0,             # which control cells become predicted cells, the same for every method
-    threads:int=-1,
+    threads:int=-1,         # that score; -1: as many as there are
     ceiling:bool=False,     # add the row of `noise_ceiling`
     official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
     check:bool=True,        # by blocks: have the organisers' program score a sample too
@@ -164,6 +164,8 @@ def score_methods(
     """Scores of several methods on the same targets, in each context of the effects: a column says which,
     where the screen has several. `VCCError` if they predict different targets."""
     pick(season, score_names, 'season')
+    predictions = {name: make_effects(effects, method=name) if isinstance(effects, pd.DataFrame) else effects
+        for name, effects in predictions.items()}
     pairs = _common_pairs(predictions, screen)
     making, how = dict(n_cells=n_cells, seed=seed), dict(season=season, threads=threads)
     if official: rows, name = _by_official(predictions, screen, pairs, making, how)
@@ -219,13 +221,13 @@ def _as_rows(scores, method):
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #8ea298a6
 def noise_ceiling(
-    screen:Screen,
+    screen:Screen,          # with at least 4 cells of each target
     targets,                # measured; or pairs, or Effects: see `wanted_pairs`
     *,
-    season:str='2025',
+    season:str='2025',      # whose scores: '2025' or '2026'
     repeats:int=1,          # deals, whose scores are averaged
     seed:int=0,             # which cells go where
-    threads:int=-1,
+    threads:int=-1,         # that score; -1: as many as there are
     official:bool=False,    # by the organisers' program, all cells in memory; default: by blocks
     memory_gb:float=2.,     # by blocks: what measured and control cells may take
     panel:Panel=None,       # of these targets and this season, if there is one already
@@ -256,7 +258,7 @@ def bootstrap_intervals(
     baseline:str=None,      # method to which the others are compared, perturbation by perturbation
     level:float=.95,        # coverage of the intervals
     n:int=4000,             # resamples
-    seed:int=0,
+    seed:int=0,             # which perturbations they draw
 ) -> pd.DataFrame:          # index (score, method); columns mean, low, high and those of a baseline
     """Mean of each score over perturbations, with percentile intervals of a bootstrap over perturbations,
     paired over methods. With a baseline also difference, difference_low, difference_high, and better: the

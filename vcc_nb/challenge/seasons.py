@@ -20,7 +20,7 @@ from ..data.screen import Screen, open_screen
 @dataclass(frozen=True, repr=False)
 class Season:
     "What the scorer of a season takes. Raises `VCCError` naming the fields that clash."
-    name:str
+    name:str                        # '2025', '2026', or what you call it
     values:str                      # 'counts' or 'log-normalised': ln(1 + counts scaled to one depth)
     n_genes:int                     # length of the gene axis
     max_cells:int                   # in one file

@@ -164,14 +164,14 @@ def _packed_share(sample):
 # %% ../../nbs/6_challenge/69_write.ipynb #489cc34c
 def submission_estimate(
     effects:ad.AnnData,     # these and all others as for `make_submission`
-    screen:Screen,
+    screen:Screen,          # its control cells, on all genes of the season, become predicted cells
     *,
-    season,
+    season,                 # '2025', '2026' or a `Season`
     path='.',               # where the file shall stand: its disk is asked for the room it has
-    targets=None,
-    n_cells=None,
-    n_controls:int=None,
-    pool:int=None,
+    targets=None,           # to predict; default: those the season has
+    n_cells=None,           # of each target; default: the usual
+    n_controls:int=None,    # control cells in the file; default: all
+    pool:int=None,          # controls of a context in memory; default: 10,000, or 20 million values
 ) -> SubmissionSize:
     "What `make_submission` will take, without generating a cell. Raises `VCCError` as it does."
     season = complete_season(season, controls=screen, targets=targets)
@@ -217,7 +217,7 @@ def make_submission(
     n_cells=None,           # of each target: a number, or a Series by target; default: the usual
     n_controls:int=None,    # control cells in the file, drawn at random; default: all
     pool:int=None,          # controls of a context in memory; default: 10,000, or 20 million values
-    seed:int=0,
+    seed:int=0,             # which control cells become predicted ones, and which of them go along
 ) -> pd.DataFrame:          # of `write_submission`
     "A submission from predicted effects. Raises `VCCError`, if it can before cells are generated."
     season = complete_season(season, controls=screen, targets=targets)

@@ -55,11 +55,11 @@ def _leaves(fitted, name='the result'):
 # %% ../../nbs/1_data/13_leaks.ipynb #1993a4ec
 def check_no_leak(
     fit,                        # function (screen, split) -> what is fitted
-    screen:Screen,
-    split:Split,
+    screen:Screen,              # what is fitted on
+    split:Split,                # whose held-out cells must not matter
     *,
     allowed=('train',),         # parts of the split whose cells the fit may see, besides controls
-    seed:int=0,
+    seed:int=0,                 # of the nonsense
 ):
     "Fit twice, once with all other cells replaced by nonsense. `VCCError` if the results differ."
     nonsense = scramble(screen, ~split.rows(screen, *allowed), seed)

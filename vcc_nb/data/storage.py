@@ -18,6 +18,7 @@ import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp, zarr
 from fastcore.basics import patch
 from ..core import VCCError, near, pick
 from ..kernels import kernel
+from .containers import LazyRows, file_and_modality, is_lazy, modalities_of, name_modality
 from .zarr_stores import (absent_chunks, elements_fault, is_store, is_url, local_path, noting, open_store,
     part_name, rows_fault, store_stamp)
 
@@ -263,7 +264,7 @@ def is_on_disk(X) -> bool:
     "Is it a matrix whose rows, or some of them, are read from a file or a store?"
     if isinstance(X, (SummedRows, ChosenRows)): return is_on_disk(X.X)
     if isinstance(X, StackedRows): return any(is_on_disk(part) for part in X.parts)
-    return isinstance(X, (DiskRows, DiskDense, DiskColumns))
+    return isinstance(X, (DiskRows, DiskDense, DiskColumns, LazyRows))
 
 # %% ../../nbs/1_data/12_storage.ipynb #178a6861
 @kernel
@@ -294,6 +295,7 @@ def content_mark(
         part = X.group if isinstance(X, DiskRows) else X.dataset
         _require_unchanged(part, X.stamp)
         return X.stamp
+    if isinstance(X, LazyRows): return X.array.name         # dask names an array by what it is made of
     if sp.issparse(X): return tuple(checksum(part) for part in (X.data, X.indices, X.indptr))
     return checksum(X) if isinstance(X, np.ndarray) else None
 
@@ -382,11 +384,11 @@ def _require_h5ad(path):
         raise VCCError(f'{str(path)!r} is not an h5ad (HDF5) file; read it with the matching '
             'anndata.io.read_* function and pass the AnnData')
     try:
-        with h5py.File(path) as file: keys = set(file)
+        with h5py.File(path) as file: keys, modalities = set(file), modalities_of(file)
     except OSError as e: raise damaged_file(path, e) from None
+    if modalities: raise VCCError(name_modality(path, modalities))
     if 'obs' not in keys or 'var' not in keys:
-        if 'mod' in keys: hint = "it looks like MuData: pass the AnnData of the RNA, mdata['rna']"
-        elif 'matrix' in keys: hint = 'if it is of Cell Ranger, pass scanpy.read_10x_h5(path)'
+        if 'matrix' in keys: hint = 'if it is of Cell Ranger, pass scanpy.read_10x_h5(path)'
         else: hint = 'save it with adata.write_h5ad(path)'
         raise VCCError(f'{str(path)!r} is HDF5 but holds no AnnData (it has {sorted(keys)[:6]}, '
             f'not obs and var); {hint}')
@@ -520,7 +522,9 @@ def open_h5ad(
 
     Parts that cannot be read and are not needed are left out, with a warning."""
     path = local_path(path)
-    if is_store(path): return _opened_store(path, backed)
+    if is_store(path): return _opened_parts(path, open_store(path), backed)
+    file_of_all, modality = file_and_modality(path)
+    if modality: return _opened_parts(path, _modality_of_file(file_of_all, modality), backed)
     _require_h5ad(path)
     path = Path(path)
     # without a chunk cache, blocks are read straight into their arrays
@@ -582,6 +586,7 @@ def _stored_matrix(adata, layer, file):
         return file.get('X')
     try: X = adata.X if layer is None else adata.layers[layer]
     except KeyError: return     # a backed file without X
+    if is_lazy(X): return LazyRows(X)
     return X.group if isinstance(X, (ad.abc.CSRDataset, ad.abc.CSCDataset)) else X
 
 def _require_numbers(X, where):
@@ -659,9 +664,18 @@ def expression_matrix(
     return X if X.format == 'csr' else X.tocsr()
 
 # %% ../../nbs/1_data/12_storage.ipynb #a9bcc2f5
-def _opened_store(path, backed):
-    "The AnnData of a zarr store, and its group where the matrix stays there (see `open_h5ad`)."
-    root = open_store(path)
+def _modality_of_file(path, name):
+    "The group of one modality in an HDF5 file of several. `VCCError` if it is not there."
+    try: file = h5py.File(path, 'r', rdcc_nbytes=0)
+    except OSError as e: raise damaged_file(path, e) from None
+    return file['mod'][pick(name, modalities_of(file), f'modality of {str(path)!r}')]
+
+def _opened_parts(
+    path,       # where it is from, in words
+    root,       # group of a zarr store or HDF5 file, with the tables and matrices of an AnnData
+    backed,     # leave the matrices there
+):              # -> (AnnData, group to read its matrix from; None where it is in memory)
+    "An AnnData read part by part, see `open_h5ad`."
     salvage = _Salvage(path, cycles=[])
     tables = {name: salvage.table(root, name) for name in ('obs', 'var')}
     more = {name: salvage.parts(root, name) for name in ('obsm', 'varm', 'obsp', 'varp', 'uns') if name in root}

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np, zarr
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 from ..core import VCCError
+from .containers import modalities_of, name_modality
 
 # %% ../../nbs/1_data/12_zarr_stores.ipynb #53cd44d5
 def local_path(path):
@@ -155,9 +156,10 @@ def open_store(
         reason = ' '.join(str(e).split())[:120]
         raise VCCError(f'{str(path)!r} cannot be read as a zarr store ({reason}); check the address, '
             'or copy the store to this machine and name its folder') from None
+    modalities = modalities_of(group)
+    if modalities: raise VCCError(name_modality(path, modalities))
     if 'obs' in group and 'var' in group: return group
     hint = 'write it with adata.write_zarr(path)'
-    if 'mod' in group: hint = f'it looks like MuData: name that of the RNA, {str(path)}/mod/rna'
     if 'tables' in group: hint = f'it looks like SpatialData: name a table, {str(path)}/tables/NAME'
     raise VCCError(f'{str(path)!r} is a zarr store and holds no AnnData (it has no obs and var); '
         f'{hint}')

@@ -111,7 +111,7 @@ class AcrossContexts(EffectModel):
     alone = (1., .5)            # with one training line: of its mean and the ridge
 
     def __init__(self,
-        kernel:GeneKernel,
+        kernel:GeneKernel,      # how alike genes are, from `gene_kernel`
         score=None,             # function of (Effects, line left out) -> float, the higher the better
     ):
         self.kernel, self.score = kernel, score

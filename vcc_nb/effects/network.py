@@ -121,7 +121,7 @@ def recovered(
 
 # %% ../../nbs/5_effects/56_network.ipynb #91799f1b
 class NetworkEffects(EffectModel):
-    "A trained `MemoryEfficientStateModel` as an effect model over all genes."
+    "A trained `MemoryEfficientStateModel`, or a model of your own (`34_own_model`), over all genes."
     name, across = 'network', True
     def __init__(self,
         model, genes,       # trained, and the genes it models in their order
@@ -133,7 +133,8 @@ class NetworkEffects(EffectModel):
         self.model, self.selected = model, list(genes)
         self.features, self.base = features, base
         self.numbered, self.block = list(contexts or []), block
-        n_contexts = model.sizes['n_contexts']
+        sizes = getattr(model, 'sizes', {})
+        n_contexts = sizes.get('n_contexts', 0) if isinstance(sizes, dict) else 0
         if n_contexts != len(self.numbered):
             raise VCCError(f'the network numbers {n_contexts} contexts and {len(self.numbered)} are '
                 f'named; name them in the order of training, contexts=')

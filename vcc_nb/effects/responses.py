@@ -136,11 +136,11 @@ class ResponseRidge(EffectModel):
     """A kernel ridge with responses for targets that an atlas knows; for others the base, to the last bit.
 
     Fits are refused (`VCCError`) where the atlas holds the line, or the very screen, that is predicted."""
-    name = 'kernel ridge, responses'
+    name, of_some = 'kernel ridge, responses', 'responses'
     most = 1000     # training targets by which the share is chosen
 
     def __init__(self,
-        atlas:ResponseAtlas,
+        atlas:ResponseAtlas,    # how genes respond in other lines, from `build_atlas`
         base:KernelRidge,       # on annotation; or a `FitOnce` of one
     ):
         self.atlas, self.base = atlas, base

@@ -57,7 +57,7 @@ def ablate(
     *,
     seeds:int=1,            # how many seeds, from the run's own upwards
     adata=None,             # the screen, where the run's config does not name it
-    progress:bool=True,
+    progress:bool=True,     # show a progress bar
 ) -> pd.DataFrame:          # columns variant ('full': the whole), seed, method, perturbation, scores
     "Run it again without each part; writes ablations.csv and the report. `VCCError` if a part is not there."
     run = as_run(run, adata)

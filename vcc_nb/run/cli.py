@@ -18,7 +18,7 @@ from vcc_nb.run.settings import (Rule, checked, create_training_config, demo, pa
 # %% ../../nbs/7_run/82_cli.ipynb #07705c37
 short_names = dict(target_genes='genes', attention_type='attention', n_heads='heads',
                    n_layers='layers')
-metavars = dict(data='FILE', split='FILE', elsewhere='FILE', gene_table='FILE', output_dir='DIR',
+metavars = dict(data='FILE', split='FILE', elsewhere='FILE', gene_table='FILE', atlas='FILE', output_dir='DIR',
                 target_key='COLUMN', context_key='COLUMN', batch_key='COLUMN', control='LABEL,...', plan='JSON',
                 memory_gb='GIB')
 
@@ -247,7 +247,8 @@ def _keep_inputs(
     inputs = [*files, *runs]
     for run in runs:
         settings = RunFolder.read(run).config.flat()
-        inputs += [*paths_of(settings['data']), settings['split'], settings['elsewhere'], settings['gene_table']]
+        inputs += paths_of(settings['data'])
+        inputs += [settings[name] for name in ('split', 'elsewhere', 'gene_table', 'atlas')]
     refuse_same_file(out, *inputs, option=option)
 
 # %% ../../nbs/7_run/82_cli.ipynb #c7b21557
@@ -317,7 +318,7 @@ _commands['train'] = _Command(
 def _summary(run) -> str:
     "Held-out perturbations, scores, verdicts, and where the report is."
     from vcc_nb.challenge.compare import score_table
-    from vcc_nb.run.report import markdown_table, verdicts
+    from vcc_nb.run.verdict import markdown_table, verdicts
     table = markdown_table(score_table(run.scores.table), 4)
     return (f'\nHeld-out perturbations: {run.task.in_words("test")}\n\n{table}\n\n{verdicts(run)}\n'
             f'Report: {run.path/"training_report.md"}')
@@ -378,7 +379,7 @@ def _select(
     _keep_inputs(out, *paths_of(data), split, sets)
     from vcc_nb.data.splits import Split
     from vcc_nb.genes.selection import BiologicalGeneSelector, coverage
-    from vcc_nb.run.report import markdown_table
+    from vcc_nb.run.verdict import markdown_table
     from vcc_nb.run.task import open_data
     screen = open_data(data, **options)
     split = Split.load(split) if split else None
@@ -507,7 +508,8 @@ def _compare_options(parser):
 
 def _compare(runs, picture=None):
     "Print what the runs asked, cost and scored, and the settings that differ."
-    from vcc_nb.run.report import compare, markdown_table
+    from vcc_nb.run.report import compare
+    from vcc_nb.run.verdict import markdown_table
     if picture:
         _keep_inputs(picture, runs=runs, option='--picture')
     table = compare(*runs)
@@ -527,8 +529,8 @@ _commands['compare'] = _Command(
     examples=('vcc_nb compare training_runs/a training_runs/b --picture compare.png',))
 
 # %% ../../nbs/7_run/82_cli.ipynb #6a023264
-_method = ("'no change', 'training mean', 'kernel ridge', 'transfer', 'network' or 'blend'; of several contexts also "
-           "'same target' and 'across contexts' (default: blend)")
+_method = ("'no change', 'training mean', 'kernel ridge', 'kernel ridge, responses' (with an atlas), 'transfer', "
+           "'network' or 'blend'; of several contexts also 'same target' and 'across contexts' (default: blend)")
 _screen_in_memory = 'the screen, where the run was given it in memory'
 
 def _accept_option(parser):
@@ -550,6 +552,7 @@ def _predict_options(parser):
     add('--out', default='effects.h5ad', metavar='FILE',
         help='.h5ad, or .csv (a row a target and context, natural-log changes; default: effects.h5ad)')
     add_setting(parser, 'data', help=_screen_in_memory)
+    add_setting(parser, 'atlas', help="where the run's atlas is, if it is not where it was")
     _accept_option(parser)
 
 
@@ -564,13 +567,14 @@ def _predict(
     out,            # .h5ad or .csv
     accept_changed_data:bool,
     data=None,      # the screen, where the run was given it in memory
+    atlas=None,     # where the run's atlas is, if it is not where it was
     **options,      # of `Run.predict_effects`
 ):
     "Write the effects of the targets, and say which of them have no annotation."
     from vcc_nb.run.pipeline import read_run
     pick(Path(out).suffix, ('.h5ad', '.csv'), 'ending of --out')
-    _keep_inputs(out, *paths_of(data), targets, options.get('controls'), runs=[folder])
-    run = read_run(folder, data, accept_changed_data=accept_changed_data)
+    _keep_inputs(out, *paths_of(data), targets, options.get('controls'), atlas, runs=[folder])
+    run = read_run(folder, data, accept_changed_data=accept_changed_data, atlas=atlas)
     effects = run.predict_effects(targets, **options)
     with atomic_path(out) as path:
         if path.suffix == '.h5ad':
@@ -601,6 +605,46 @@ _commands['predict'] = _Command(
     examples=('vcc_nb predict training_runs/my_run --targets TP53,MYC --out effects.h5ad',
               'vcc_nb predict training_runs/three_lines --targets TP53,MYC --controls ipsc.h5ad'))
 
+# %% ../../nbs/7_run/82_cli.ipynb #5e7d352b
+def _atlas_options(parser):
+    "The files, and where the atlas goes."
+    add = parser.add_argument
+    add('action', choices=('build',), metavar='build', help='make an atlas of files')
+    add('files', nargs='+', metavar='[LINE=]FILE',
+        help='.h5ad of effects or cells, .csv, .tsv or .parquet of changes or ranks (a row a perturbation, or a row a '
+             'perturbation and gene), or an atlas made before; LINE: of the cells (default: as the file says): a run '
+             'leaves out the line that it predicts')
+    add('--out', required=True, metavar='FILE', help='.parquet')
+    add('--dims', type=within_range(int, 1, 4096), default=64, metavar='N', help='numbers a gene and file (default: 64)')
+    add('--without', action='append', metavar='NAME', help='a screen or line of the atlases to leave out')
+    add('--values', choices=('log2 fold change', 'change', 'rank'),
+        help='what tables hold (default: by the name of their column)')
+
+
+def _atlas(
+    action:str,     # 'build'
+    files:list,     # [LINE=]FILE
+    out:str,        # .parquet
+    **options,      # of `build_atlas`
+):
+    "Write the atlas, and say what it holds."
+    from vcc_nb.effects.atlas import build_atlas
+    pick(Path(out).suffix, ('.parquet',), 'ending of --out')
+    _keep_inputs(out, *files, *(file.partition('=')[2] for file in files))
+    atlas = build_atlas(files, **options)
+    atlas.save(out)
+    strength = atlas.strength.median()
+    for name, about in atlas.screens.iterrows():
+        print(f'{name}: {about.targets:,} knock-downs in {about.context}, {about.genes:,} genes, '
+              f'median strength {strength[name]:.2f}')
+    print(f'{len(atlas.table):,} genes: {out}')
+
+
+_commands['atlas'] = _Command(
+    _atlas, _atlas_options, 'which genes respond alike, learned from screens of other lines',
+    examples=('vcc_nb atlas build K562=k562_genome_wide.h5ad RPE1=rpe1.h5ad --out my_atlas.parquet',
+              'vcc_nb train --data my_screen.h5ad --atlas my_atlas.parquet'))
+
 # %% ../../nbs/7_run/82_cli.ipynb #cde5a0af
 def _evaluate_options(parser):
     "Two files of cells, and how they name things."
@@ -626,7 +670,7 @@ def _evaluate(
 ):
     "Print mean scores; write those of each perturbation if asked."
     from vcc_nb.challenge.compare import contexts_apart, evaluate
-    from vcc_nb.run.report import markdown_table
+    from vcc_nb.run.verdict import markdown_table
     for file in (pred, real):
         if not file.endswith('.h5ad'):
             raise VCCError(f'{file!r} is no .h5ad')

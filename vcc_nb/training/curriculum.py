@@ -20,6 +20,7 @@ from ..data.splits import Split, make_split
 from ..genes.network import gene_network
 from ..genes.selection import BiologicalGeneSelector, GeneSelection, RESPONSIVE
 from ..genes.likeness import gene_features
+from ..model.own_model import build_model, own_name, require_model, wants
 from ..model.state_model import carry, create_memory_efficient_model
 from .batches import PseudobulkBatches, find_units
 from .disk_cells import shared_cells
@@ -275,12 +276,32 @@ def _model_of(
     model, genes_before,        # of the phase before, or None
     new_rows,                   # see `carry`
     seed,
+    make=None,                  # what makes a model of your own
     **sizes,                    # of a new model
 ):
     "The model to begin a phase with: a new one, or what was learned."
+    if make is not None:
+        network = dict(network=network) if wants(make, 'network') else {}
+        sizes = sizes | dict(n_genes=len(genes), genes=list(genes)) | network
+        if model is None: return build_model(make, **sizes, seed=seed)
+        return _carried(model, genes_before, sizes)
     if model is None:
         return create_memory_efficient_model(len(genes), **sizes, network=network, seed=seed)
     return carry(model, genes_before, genes, network=network, new_rows=new_rows, seed=seed)
+
+def _carried(model, genes_before, sizes):
+    "What a model of the user's makes of itself for the genes of the next phase."
+    carried = model.carry(list(genes_before), sizes['genes'])
+    require_model(carried)
+    carried.made_of = model.made_of | dict(n_genes=sizes['n_genes'])
+    return carried
+
+def _require_carry(model, n_phases):
+    "`VCCError` for a model of the user's that would have to grow, and cannot."
+    if n_phases > 1 and not hasattr(model, 'carry'):
+        raise VCCError(f'{own_name(model)} would have to grow in {n_phases} phases of more genes each; train '
+            f"it in one (strategy='standard', or a plan of one phase), or give it a method carry(old, new), "
+            f'which returns a model of the genes new that knows what it knows of the genes old')
 
 # %% ../../nbs/4_training/42_curriculum.ipynb #223a8783
 def _in_whole(
@@ -330,11 +351,14 @@ def train_in_phases(
     seed:int=0,
     save=None,                  # function of (model, state) after each epoch
     resume:tuple=None,          # (model, state) as saved
+    model=None,                 # what makes a model of your own, see `34_own_model`; None: ours
     **train_options,            # of `train`
 ) -> tuple:                     # (model of the last phase, History of all phases)
     """Train on each phase's genes in turn, carrying what was learned by gene name.
 
-    With `batch_options` of source='disk', one read of the screen writes the cells of all phases."""
+    With `batch_options` of source='disk', one read of the screen writes the cells of all phases. `VCCError`
+    for several phases of a model of your own that has no method `carry`."""
+    make = model
     left = _phases_left(selection, phases, epochs, resume)
     panels = [genes for _, _, genes in left]
     model_sizes = model_sizes | dict(n_features=features.shape[1], seed=seed)
@@ -345,11 +369,12 @@ def train_in_phases(
         for number, phase, genes in left:
             network = network_of(genes) if network_of else None
             if not state:
-                model = _model_of(genes, network, model, genes_before, new_rows, **model_sizes)
+                model = _model_of(genes, network, model, genes_before, new_rows, make=make, **model_sizes)
+            if make is not None: _require_carry(model, len(left))
             phase_seed = seed + number - 1
             batches, valid = _examples(screen, split, genes, features, base, phase_seed,
                 **batch_options | _given(batch_size=phase.batch_size))
-            moments = history.moments if carry_optimizer else None
+            moments = history.moments if carry_optimizer and make is None else None
             own = _own_options(phase, genes, loss_of, moments, genes_before)
             part = train(model, batches, valid, **_in_whole(number, phase, genes, history, save),
                 seed=phase_seed, resume=state, **train_options | own)
@@ -365,11 +390,14 @@ def run_progressive_training(
     data,                       # a Screen, or what `open_screen` takes; several, as `open_screens` does
     split:Split=None,           # default: a stratified one
     epochs:int=30,              # in all phases together
-    embed_dim:int=128, n_heads:int=4, n_layers:int=2, attention_type:str='sparse',
+    embed_dim:int=128,          # width of a gene token
+    n_heads:int=4,              # attention heads
+    n_layers:int=2,             # blocks
+    attention_type:str='sparse',    # which genes a gene reads: 'sparse', 'linear', 'local' or 'full'
     n_features:int=32,          # length of the prior-knowledge vectors
-    batch_size:int=64,
+    batch_size:int=64,          # pseudobulks in a batch
     plan:tuple=default_phases,  # of `Phase`, scaled to `target_genes`
-    seed:int=0,
+    seed:int=0,                 # of everything drawn
     **train_options,            # of `train_in_phases` and `train`: learning_rate, patience...
 ) -> tuple:                     # (model, History)
     "Select genes, train in phases of growing panels. For files, scores and a report: the pipeline."

@@ -9,7 +9,7 @@ __all__ = ['validation_batch', 'BestWeights', 'one_cycle', 'named_moments', 'loa
            'train']
 
 # %% ../../nbs/4_training/41_loop.ipynb #01ecdffc
-import math, time
+import math, time, warnings
 from functools import partial
 from dataclasses import InitVar, dataclass, field
 import numpy as np, pandas as pd, torch
@@ -17,12 +17,13 @@ from fastcore.basics import patch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..core import CONTEXT, TARGET, VCCError, np_rng, pair_name, peak_memory_gb, pick
 from ..core import pick_device
+from ..jupyter import cell_text, html_table
 from ..data.screen import Screen
 from ..model.losses import mean_squared
-from ..model.state_model import MemoryEfficientStateModel
+from ..model.own_model import own_name, require_loss, require_model
 from .batches import Batch, Batches, find_units
 from .effect_batches import effects_batch
-from .gradients import answers_in_blocks, backward_that_fits, checkpoint_blocks
+from .gradients import answers_in_blocks, backward_that_fits, blocks_of, checkpoint_blocks
 from .gradients import of_measured
 from .precision import pick_precision
 from .ranks import Ranks, join_ranks, sum_gradients
@@ -54,7 +55,7 @@ def validation_batch(
 class BestWeights:
     "The weights with the least loss on `valid` so far. Without `valid`, the last ones."
     def __init__(self,
-        model:MemoryEfficientStateModel,    # whose weights are judged
+        model,                              # whose weights are judged; see `34_own_model`
         valid:Batch=None,                   # validation perturbations, on the model's device
         judge=mean_squared,                 # function (predicted_BG, batch) -> scalar tensor
         ranks:Ranks=Ranks(),                # rank 0 judges for all
@@ -72,9 +73,9 @@ class BestWeights:
         if valid.base_BG is not None:
             self.of_nothing['base_loss'] = judge(of_measured(valid.base_BG, valid), valid).item()
         self.update(epoch)
-        floor = list(self.of_nothing.values())[-1]
-        if floor <= self.loss:
-            self.loss, self.epoch, self.weights = floor, 0, model.no_change_weights()
+        self.floor = list(self.of_nothing.values())[-1]
+        if self.floor <= self.loss and hasattr(model, 'no_change_weights'):
+            self.loss, self.epoch, self.weights = self.floor, 0, model.no_change_weights()
 
     def update(self, epoch) -> dict:
         "Judge the model after `epoch`, keep its weights if they are better; losses for the record."
@@ -89,7 +90,11 @@ class BestWeights:
         return dict(valid_loss=loss) | self.of_nothing
 
     def restore(self, model):
-        "Give `model` the best weights; returns their epoch."
+        "Give `model` the best weights; returns their epoch. Warns if they are worse than an answer of nothing."
+        if self.valid is not None and self.loss > self.floor:
+            warnings.warn(f'{own_name(model)} was never better than an answer of nothing (loss {self.loss:.4g} '
+                f'on the validation perturbations, {self.floor:.4g} without it); its best weights are kept: '
+                f'let its last layer start at zero, or give it a method no_change_weights')
         model.load_state_dict(self.model.state_dict() if self.valid is None else self.weights)
         return self.epoch
 
@@ -227,6 +232,38 @@ class History:
     def __post_init__(self, moments): self.moments = moments
 
     def table(self): return pd.DataFrame(self.epochs).set_index('epoch')
+
+# %% ../../nbs/4_training/41_loop.ipynb #b084d1e1
+_of_records = dict(phase='of the curriculum', n_genes='that are modelled', train_loss='mean squared error on training pseudobulks, natural log',
+    valid_loss='the same on measured validation perturbations', no_change_loss='what predicting no change would get there',
+    cells_per_second='that went through training', seconds='that the epoch took', peak_memory_gb='GiB the process held at most so far')
+
+_of_all = 'seconds', 'cells_per_second', 'peak_memory_gb', 'parameters', 'device', 'precision'
+
+@patch
+def to_df(self:History) -> pd.DataFrame:    # epoch x losses, speed, memory; no row before the first epoch
+    "The records as a table, a row an epoch."
+    if not self.epochs: return pd.DataFrame(index=pd.Index([], name='epoch'))
+    return self.table()
+
+def _epochs_to_show(
+    numbers,    # of the epochs, rising
+    best:int,   # whose weights were kept; 0: of none
+    n:int=4,    # of the last
+) -> list:
+    "The first, the best and the last epochs."
+    shown = {*numbers[:1], *numbers[-n:]}
+    return [number for number in numbers if number in shown or number == best]
+
+@patch
+def _repr_html_(self:History):
+    table = self.to_df()
+    shown = _epochs_to_show(list(table.index), self.best_epoch)
+    kept = f'weights of epoch {self.best_epoch} kept' if self.best_epoch else 'no weights kept: none beat an answer of nothing'
+    title = f'History: {len(table)} epochs, {kept}' + (', stopped on demand' if self.stopped else '')
+    speed = [f'{name} {cell_text(self.speed_metrics[name])}' for name in _of_all if name in self.speed_metrics]
+    columns = [name for name in _of_records if name in table]
+    return html_table(table.loc[shown, columns], title, notes=['in all: ' + ', '.join(speed)] if speed else [], meanings=_of_records)
 
 # %% ../../nbs/4_training/41_loop.ipynb #5abbc6fe
 class Training:
@@ -384,7 +421,7 @@ def history(self:Training) -> History:
 
 # %% ../../nbs/4_training/41_loop.ipynb #4ec32559
 def train(
-    model:MemoryEfficientStateModel,
+    model,                          # an nn.Module, asked and answering as `34_own_model` says
     batches:Batches,                # examples of the training perturbations
     valid:Batch=None,               # measured validation perturbations; None: keep the last epoch
     *,
@@ -399,7 +436,7 @@ def train(
     device='cpu',                   # see `core.pick_device`
     precision:str='float32',        # or 'bf16', 'fp16', 'auto': see `precision.pick_precision`
     accumulate:int=1,               # parts in which a batch goes through
-    recompute:int=0,                # blocks computed again in the backward pass (`48_gradients`)
+    recompute:int=0,                # of `model.blocks`, computed again in the backward pass (`48_gradients`)
     seed:int=0,                     # of dropout
     moments:dict=None,              # AdamW's, by parameter name, to begin with; None: none
     on_epoch=(),                    # functions of (record, model) after each epoch; True stops
@@ -410,12 +447,15 @@ def train(
     first_epoch:int=1,              # number of the first epoch
     labels:dict=None,               # more for each record, such as the phase
 ) -> History:                       # and `model` holds the best weights
-    "Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number."
+    """Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number, and for
+    what cannot be asked as a model is."""
+    require_model(model)
+    for function, what in ((loss, 'loss'), (judge, 'judge')): require_loss(function, what)
     ranks, device = join_ranks(pick_device(str(device)))
     precision = pick_precision(precision, device)
     model.to(device)
     ranks.same_start(model)
-    if recompute: checkpoint_blocks(model.blocks, recompute)
+    if recompute: checkpoint_blocks(blocks_of(model), recompute)
     of_optimizer = dict(loss=loss, learning_rate=learning_rate, warmup=warmup, ema=ema,
         weight_decay=weight_decay, precision=precision, accumulate=accumulate, moments=moments)
     training = Training(model, batches, valid, epochs=epochs, first_epoch=first_epoch, judge=judge,
