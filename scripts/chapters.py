@@ -5,12 +5,21 @@ import os
 from pathlib import Path
 
 
+TUTORIALS = ['your_screen', 'choosing_genes', 'attention', 'own_model', 'unseen_lines', 'real_challenge', 'submission', 'what_to_believe',
+             'published_table', 'shell', 'troubleshooting']       # in this order; others after them
+
+
+def place_of(page):
+    "What notebooks of a folder are sorted by: their number, or their place among the tutorials."
+    return TUTORIALS.index(page.stem) if page.stem in TUTORIALS else len(TUTORIALS), page.stem
+
+
 def chapters():
     "[(title, notebooks)]: the front page, which has no title, tutorials, the parts, benchmarks."
     folders = [('Tutorials', 'tutorials'), ('Start', '.')]
     folders += [(part.name.split('_', 1)[1], part.name) for part in sorted(Path('nbs').glob('[0-9]_*'))]
     folders += [('Benchmarks', 'benchmarks')]
-    listed = [(title, sorted(Path('nbs', folder).glob('*.ipynb'))) for title, folder in folders]
+    listed = [(title, sorted(Path('nbs', folder).glob('*.ipynb'), key=place_of)) for title, folder in folders]
     front = Path('nbs/index.ipynb')
     return [('', [front]), *((title, [page for page in pages if page != front]) for title, pages in listed)]
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SENTENCES = ("import vcc_nb; print('vcc_nb', vcc_nb.__version__, vcc_nb.__file__)",
              "from vcc_nb import open_screen, papalexi; print(open_screen(papalexi()))",
              "from vcc_nb import gene_sets; print(len(gene_sets()), 'gene sets')")
-SMALL = 'train --data papalexi --strategy standard --genes 40 --epochs 1 --max-cells 3000 --embed-dim 8 --n-layers 1 --device cpu'
+SMALL = 'train --data papalexi --strategy standard --genes 40 --epochs 1 --max-cells 3000 --embed-dim 8 --layers 1 --device cpu'
 
 
 def version():
@@ -69,7 +69,7 @@ def try_out(python, shell, folder, environment, run=False):
     assert version() in call(*shell, '--version')
     print(call(*shell, 'check', 'papalexi').splitlines()[-1])
     if run:
-        call(*shell, *SMALL.split(), '--out', 'run')
+        call(*shell, *SMALL.split(), '--output-dir', 'run')
         print(*sorted(path.name for path in Path(folder, 'run').iterdir()))
 
 

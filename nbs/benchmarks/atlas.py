@@ -1,10 +1,10 @@
 """What a response atlas is worth: K562 with the atlas of RPE1, RPE1 with that of K562, and with an atlas of half of the genes.
 
-    python nbs/benchmarks/atlas.py --seeds 1
+    python nbs/benchmarks/atlas.py --seeds 3
 
 Ten folds over the 585 knock-downs of Replogle 2022 (ranks): share of the true first 100 genes among the 100 predicted highest,
 by a kernel ridge on annotation (sources chosen) and by the same with responses. Half-known: the atlas knows every gene of a
-random half only. Results: results/atlas.json; `atlas.ipynb` shows them."""
+random half only. Results: results/atlas.json, written after each seed; `atlas.ipynb` shows them."""
 import argparse, json, time
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -77,16 +77,19 @@ def summary(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, default=1)
+    parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--folds', type=int, default=10)
     parser.add_argument('--out', default=str(Path(__file__).parent/'results'))
     o = parser.parse_args()
-    result = {}
-    for line, other in (('K562', 'RPE1'), ('RPE1', 'K562')):
-        table = pd.concat([one_line(line, other, seed, o.folds) for seed in range(o.seeds)])
-        result[line] = summary(table) | dict(elsewhere=other, shares=table.share_whole.value_counts().to_dict())
-        print(line, json.dumps(result[line], indent=1), flush=True)
-    result |= dict(seeds=o.seeds, folds=o.folds, machine=machine())
-    with atomic_path(Path(o.out)/'atlas.json') as file: file.write_text(json.dumps(result, indent=1))
+    elsewhere, tables = {'K562': 'RPE1', 'RPE1': 'K562'}, {'K562': [], 'RPE1': []}
+    for seed in range(o.seeds):
+        for line, other in elsewhere.items():
+            tables[line].append(one_line(line, other, seed, o.folds))
+        result = dict(seeds=seed + 1, folds=o.folds, machine=machine(), cpu_seconds=round(time.process_time()))
+        for line, parts in tables.items():
+            table = pd.concat(parts)
+            shares = table.share_whole.value_counts().to_dict()
+            result[line] = summary(table) | dict(elsewhere=elsewhere[line], shares=shares)
+        with atomic_path(Path(o.out)/'atlas.json') as file: file.write_text(json.dumps(result, indent=1))
 
 if __name__ == '__main__': main()

@@ -16,7 +16,7 @@ from vcc_nb.data.splits import Split, leave_one_out
 from vcc_nb.effects.atlas import ResponseAtlas
 from vcc_nb.effects.base import EffectModel, everyone, fit_all, make_effects
 from vcc_nb.effects.held_out import folds_of, out_of_fold
-from vcc_nb.effects.residual import ResidualNetwork, response_neighbours, train_network
+from vcc_nb.effects.residual import ResidualNetwork, response_neighbours, train_on_tokens
 from vcc_nb.effects.responses import ResponseRidge
 from vcc_nb.effects.ridge import KernelRidge, NearestGenes, QuickKernel, SharedResponse
 from vcc_nb.effects.tables import read_effects
@@ -133,7 +133,7 @@ class Joint(ResidualNetwork):
         super().__init__(members, **options)
         self.other = other      # fitted, of class `Teaching`
     def _train(self, net, lesson, i):
-        train_network(net, [lesson, self.other.lessons[i]], seed=1000*self.seed + i, **self.training)
+        train_on_tokens(net, [lesson, self.other.lessons[i]], seed=1000*self.seed + i, **self.training)
 
 class Teaching(ResidualNetwork):
     "Keeps what its networks would learn from."
@@ -173,9 +173,11 @@ def ranks(line, seed, words, folder, responses=True, folds=10, only=None):
         gain = rows[-1].by_network.mean() - rows[-1].by_stack.mean()
         print(f'{line} {seed} {words} fold {k}: stack {rows[-1].by_stack.mean():.4f}, network {gain:+.4f}, share {model.share:.2f}, '
             f'{time.process_time() - start:.1f} CPU s', flush=True)
-    return pd.concat(rows).set_index('target').loc[targets[np.isin(targets, np.concatenate([r.target for r in rows]))]].reset_index()
+    table = pd.concat(rows)
+    table['place'] = effects.obs_names.get_indexer(table.target)
+    return table.sort_values('place').reset_index(drop=True)
 
-def world(kind, seed, n_targets=240, n_genes=600):
+def world(kind, seed, n_targets=200, n_genes=400):
     """Effects of simulated knock-downs on real genes, and who reads whom in it.
 
     'programs': genes answer by annotation and chance, no network. 'network': besides, whoever reads the gene hit
@@ -208,7 +210,7 @@ def shuffled_graph(k=8, seed=0):
         return edges[order][:, order]
     return graph
 
-def worlds(folder, seeds=2, folds=4):
+def worlds(folder, seeds=1, folds=4):
     "Error of stack and of networks on targets never seen, share of that of no change: a row a target and variant."
     rows = []
     string = lambda genes, effects: gene_network(list(genes), k=8, sources=['STRING'], hubs=0).edges
@@ -231,7 +233,7 @@ def worlds(folder, seeds=2, folds=4):
                     for k in range(folds):
                         test = targets[fold == k]
                         model = ResidualNetwork(members, nets=1, share=1., kernel=likeness if told else None, seed=seed,
-                            n_genes=600, epochs=8, **options).fit(effects, Split(targets[fold != k], [], test))
+                            n_genes=400, epochs=8, **options).fit(effects, Split(targets[fold != k], [], test))
                         truth = np.asarray(effects[test].X, float)
                         left = [np.square(m.predict(test).X - truth).sum(1) for m in (model.stack, model)]
                         rows.append(pd.DataFrame(dict(world=kind, seed=seed, variant=name + (', likeness told' if told else ''), target=test,
@@ -256,7 +258,7 @@ def papalexi(folder):
     rows = []
     for name, options in kinds.items():
         for split in leave_one_out(effects.obs_names.tolist()):
-            model = ResidualNetwork(members, nets=4, belief=20, kernel=likeness, folds=24, **options).fit(effects, split)
+            model = ResidualNetwork(members, nets=4, belief=20, kernel=likeness, folds=8, **options).fit(effects, split)
             for method, fitted in (('stack', model.stack), (name, model)) if name == 'itself' else ((name, model),):
                 rows += [dict(variant=method, share=model.share, **row) for row in pds_mae(fitted.predict(split.test), effects)]
         print(name, pd.DataFrame(rows).groupby('variant', sort=False)[['PDS', 'MAE', 'share']].mean().round(5), flush=True)
@@ -267,6 +269,13 @@ def interval(difference):
     difference = np.asarray(difference, float)
     half = 1.96*difference.std(ddof=1)/np.sqrt(len(difference))
     return [round(float(x), 5) for x in (difference.mean(), difference.mean() - half, difference.mean() + half)]
+
+def _add(path, row):
+    "One more result in the file: a list of them, with the machine that made it."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(path.read_text()) if path.exists() else []
+    lines = [json.dumps(one) for one in [*rows, row | dict(machine=machine())]]
+    with atomic_path(path) as beside: beside.write_text('[' + ',\n'.join(lines) + ']')
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -280,11 +289,10 @@ def main():
     parser.add_argument('--out', default=str(Path(__file__).parent/'results'))
     o = parser.parse_args()
     torch.set_num_threads(1)
-    out = Path(o.out)/'network.jsonl'
+    out = Path(o.out)/'network.json'
     if o.what in ('worlds', 'papalexi'):
         table = globals()[o.what](o.cache)
-        row = dict(what=o.what, rows=table.round(6).to_dict('list'))
-        with open(out, 'a') as file: file.write(json.dumps(row) + '\n')
+        _add(out, dict(what=o.what, rows=table.round(6).to_dict('list')))
         return
     words_of = {'prepare': ['itself,nets=1,share=0,epochs=0,genes=10']}.get(o.what, o.variants)
     for words in words_of:
@@ -295,9 +303,9 @@ def main():
         print(f'== {o.line} seed {o.seed}{" alone" if o.alone else ""} {words}: stack {table.by_stack.mean():.4f} network {table.by_network.mean():.4f} '
             f'gain {gain} ({seconds} CPU s)', flush=True)
         if o.what == 'ranks':
-            row = dict(line=o.line, seed=o.seed, alone=o.alone, variant=words, targets=table.target.tolist(),
-                stack=table.by_stack.round(2).tolist(), network=table.by_network.round(2).tolist(), share=round(float(table.share.mean()), 3),
-                seconds=seconds)
-            with open(out, 'a') as file: file.write(json.dumps(row) + '\n')
+            _add(out, dict(what='ranks', line=o.line, seed=o.seed, alone=o.alone, variant=words,
+                targets=table.place.tolist() if o.only else 'all',
+                stack=table.by_stack.round(2).tolist(), network=table.by_network.round(2).tolist(),
+                share=round(float(table.share.mean()), 3), seconds=seconds))
 
 if __name__ == '__main__': main()

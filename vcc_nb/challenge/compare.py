@@ -13,7 +13,7 @@ import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, CONTROL, CONTEXT, VCCError, np_rng, pick
 from ..data.screen import Screen
 from ..effects.amplitude import best_setting
-from ..effects.base import contexts_of, measured_genes, of_context
+from ..effects.base import contexts_of, make_effects, measured_genes, of_context
 from .blocks_2026 import quick_scores_2026
 from .cells import cell_blocks, generate_cells, measured_columns
 from .measured import deal_halves
@@ -148,7 +148,7 @@ def score_table(
 
 # %% ../../nbs/6_challenge/63_compare.ipynb #43f135b7
 def score_methods(
-    predictions:dict,       # method -> Effects of all genes of the screen, of the same targets or pairs
+    predictions:dict,       # method -> Effects of all genes of the screen, or such a table, of the same targets or pairs
     screen:Screen,          # with the measured cells of these, in one file or several
     *,
     season:str='2025',      # whose scores: '2025' or '2026'
@@ -164,6 +164,8 @@ def score_methods(
     """Scores of several methods on the same targets, in each context of the effects: a column says which,
     where the screen has several. `VCCError` if they predict different targets."""
     pick(season, score_names, 'season')
+    predictions = {name: make_effects(effects, method=name) if isinstance(effects, pd.DataFrame) else effects
+        for name, effects in predictions.items()}
     pairs = _common_pairs(predictions, screen)
     making, how = dict(n_cells=n_cells, seed=seed), dict(season=season, threads=threads)
     if official: rows, name = _by_official(predictions, screen, pairs, making, how)

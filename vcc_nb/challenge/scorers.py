@@ -37,7 +37,8 @@ all_scores = (
     Score('2025', 'MAE', -1, 0, 'mae',
         'How far are the predicted means of all genes from the true ones, on the log scale?'),
     Score('2026', 'PDS', 1, 1, 'pds_cosine',
-        'As in 2025, but by cosine, and without the own genes of all targets'),
+        'Is the predicted effect nearer to the true one than to others, by cosine and without the own '
+        'genes of all targets?'),
     Score('2026', 'MSE', -1, 0, 'expr_mse_unbiased_capped_norm',
         'Squared error relative to the mean squared effect, sampling noise taken off both'),
     Score('2026', 'NMAE', -1, 0, 'de_wilcoxon_lfc_nmae',

@@ -9,7 +9,7 @@ __all__ = ['Screens', 'context_of_file', 'open_screens']
 
 # %% ../../nbs/1_data/10_screens.ipynb #c1968ae7
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd
 from fastcore.basics import patch
@@ -17,7 +17,7 @@ from ..core import CONTEXT, TARGET, VCCError, pick
 from vcc_nb.data.common import (check_values_together, common_axis, common_control, common_names,
     common_targets, relabelled, require_different_cells, require_different_contexts, require_shared_genes,
     usual_depth)
-from .screen import Screen, largest_memory, open_screen
+from .screen import Screen, largest_memory, open_screen, screen_html
 from .storage import StackedRows
 from .values import check_target_sum
 
@@ -352,6 +352,12 @@ def _notes_of_parts(parts):
     "What parts say of themselves, beyond columns, contexts and values."
     for part in parts:
         for note in part.notes[3:]: yield f'{", ".join(part.context_names)}: {note}'
+
+# %% ../../nbs/1_data/10_screens.ipynb #da72fb81
+@patch
+def _repr_html_(self:Screens):
+    in_table = set(islice(_description(self), len(self.context_names)))
+    return screen_html(self, [note for note in self.notes if note not in in_table])
 
 # %% ../../nbs/1_data/10_screens.ipynb #369989ff
 def _scaled(screen, target_sum) -> Screen:

@@ -17,6 +17,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..core import (CONTEXT, TARGET, VCCError, atomic_path, combined, genes_of, np_rng, pair_name,
     pair_of, pick)
+from ..jupyter import html_table, listed
 from .bulks import effect_sizes
 from .screen import Screen
 
@@ -115,6 +116,19 @@ class Split:
             raise VCCError(f'{str(path)!r} is no split file (its seed is no whole number, or its method '
                 'no text); write one with Split.save')
         return split
+
+# %% ../../nbs/1_data/11_splits.ipynb #90f7d79d
+_for_what = dict(train='whatever is fitted is fitted on these', valid='choose settings, and the epoch to stop at',
+    test='are scored; nothing before has seen them')
+
+@patch
+def _repr_html_(self:Split):
+    parts = {part: getattr(self, part) for part in _for_what}
+    kind = 'pairs' if any(pair_of(name)[1] for name in self.names(*parts)) else 'targets'
+    rows = {part: {kind: len(names), 'which': listed(names)} for part, names in parts.items()}
+    seed = '' if self.seed is None else f', seed {self.seed}'
+    table = pd.DataFrame(rows).T.rename_axis('part')
+    return html_table(table, f'Split: {self.method}{seed}', meanings=_for_what)
 
 # %% ../../nbs/1_data/11_splits.ipynb #ff48a1b7
 def _require_plain_targets(targets):

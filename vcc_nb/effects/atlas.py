@@ -6,10 +6,10 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/atlas.html.md"""
 
 # %% auto #0
 __all__ = ['atlas_version', 'response_directions', 'leading_directions', 'strengths', 'response_coordinates', 'ResponseAtlas',
-           'named_screens', 'read_responses', 'build_atlas']
+           'named_screens', 'read_populations', 'read_responses', 'build_atlas']
 
 # %% ../../nbs/5_effects/57_atlas.ipynb #085ee76f
-import json
+import json, re, warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from fastcore.basics import patch
 from ..core import CONTEXT, TARGET, VCCError, atomic_path, combined, genes_of, pick
 from ..data.embedded import adamson_effects, replogle_up_ranks
+from ..data.gene_names import gene_symbols
 from ..data.labels import control_names, target_names
 from ..data.screen import open_screen
 from ..data.storage import open_h5ad
@@ -223,7 +224,8 @@ def merge(
             block = atlas.rows.loc[name]
             if name in blocks and not _is_same(block, blocks[name]):
                 raise VCCError(f"two atlases hold different screens that are called {name!r}; rename one: "
-                    f"atlas.renamed({{{name!r}: {name + ', other'!r}}})")
+                    f"atlas.renamed({{{name!r}: {name + ', other'!r}}}), or in a shell name the line of each "
+                    f"file: LINE=FILE")
             blocks[name], about[name] = block, atlas.screens.loc[name]
     return ResponseAtlas(_stacked(blocks), pd.DataFrame.from_dict(about, orient='index'))
 
@@ -233,6 +235,7 @@ def _is_same(a, b):
     a, b = a.align(b, axis=1, fill_value=0)
     return np.array_equal(a.to_numpy(), b.to_numpy())
 
+# %% ../../nbs/5_effects/57_atlas.ipynb #70d53eb7
 @patch
 def renamed(
     self:ResponseAtlas,
@@ -314,6 +317,29 @@ def _in_line(table, line):
     effects.obs[CONTEXT] = line
     return effects
 
+# %% ../../nbs/5_effects/57_atlas.ipynb #33193e6e
+_population = re.compile(r'\d+_(.+)_[^_]+_(?:ENSG\d+|non-targeting)')
+
+def read_populations(
+    adata:ad.AnnData,   # populations of cells x genes, changes; rows named as in Replogle 2022
+) -> ad.AnnData:        # Effects with obs['n_cells'], a row a promoter; None: rows are named otherwise
+    "The effects in such a table. `VCCError` for genes without symbols."
+    targets = adata.obs_names.str.extract(_population, expand=False)
+    if targets.isna().mean() > .1: return None
+    is_target = targets.notna() & ~targets.isin(control_names)
+    genes, _ = gene_symbols(adata)
+    adata, targets = adata[is_target].to_memory(), targets[is_target]
+    change = adata.X.toarray() if sp.issparse(adata.X) else np.asarray(adata.X)
+    change = np.nan_to_num(change.astype(np.float32), nan=0, posinf=0, neginf=0)
+    obs = pd.DataFrame({TARGET: targets}, index=adata.obs_names)
+    if 'num_cells_filtered' in adata.obs: obs['n_cells'] = _known_numbers(adata.obs['num_cells_filtered'])
+    return ad.AnnData(change, obs=obs, var=pd.DataFrame(index=genes), uns=dict(method='measured', values='change'))
+
+def _known_numbers(cells):
+    "Numbers of cells as floats; the median where there is none."
+    cells = cells.astype(float)
+    return cells.where(cells > 0).fillna(cells.median())
+
 # %% ../../nbs/5_effects/57_atlas.ipynb #c1c25bb1
 def read_responses(
     file,               # .h5ad of cells or effects; .csv, .tsv or .parquet table of effects; or an atlas
@@ -328,6 +354,7 @@ def read_responses(
     column = next((name for name in target_names if name in adata.obs), None)
     labels = set() if column is None else set(adata.obs[column].astype(str))
     if labels & set(control_names): return open_screen(str(path), backed=True).effects()
+    if column is None and (populations := read_populations(adata)) is not None: return populations
     adata = adata.to_memory()
     if column is None: return read_effects(adata.to_df(), values=values or 'change')
     adata.obs[TARGET] = adata.obs[column].astype(str)
@@ -339,30 +366,38 @@ def _is_atlas(path):
     try: return b'vcc_nb response atlas' in str(pq.read_schema(path).metadata).encode()
     except (OSError, ValueError): return False      # whoever reads it says what is wrong
 
+# %% ../../nbs/5_effects/57_atlas.ipynb #fbcbe27d
 def build_atlas(
-    files,              # paths; 'K562=table.csv' names the line of a table
+    files,              # paths; 'K562=table.csv' names the line of a file
     *,
     dims:int=64,        # numbers a gene and screen
     values:str=None,    # what tables hold, see `read_effects`; None: by the name of their column
     without=(),         # names of screens or lines to leave out
 ) -> ResponseAtlas:
-    "An atlas of files; a file without a line is called by its name. `VCCError` for what cannot be read."
+    "An atlas of files; a warning for a file that names no line. `VCCError` for what cannot be read."
     atlases = []
     for file in [files] if isinstance(files, (str, Path)) else files:
-        name, sign, path = str(file).partition('=')
-        if not sign or Path(file).exists(): name, path = Path(file).stem, file
-        read = read_responses(path, values)
-        if not isinstance(read, ResponseAtlas): read = _of_file(read, name, bool(sign), dims)
-        atlases.append(read)
+        line, sign, path = str(file).partition('=')
+        if not sign or Path(file).exists(): line, path = None, str(file)
+        atlases.append(_of_file(path, line, dims, values))
     if not atlases: raise VCCError('an atlas needs a file at least, and got none')
     return atlases[0].merge(*atlases[1:]).without(*without)
 
 def _of_file(
-    effects,        # as read
-    name:str,       # asked for, or that of the file
-    is_line:bool,   # the name was given: it is the line's
+    path:str,
+    line:str,       # of its cells; None: as the file says
     dims:int,
+    values:str,     # what a table holds
 ) -> ResponseAtlas:
-    "The atlas of one file of effects."
-    if is_line and len(contexts_of(effects)) < 2: effects.obs[CONTEXT] = name
-    return ResponseAtlas.from_effects({name: effects}, dims)
+    "The atlas of one file. `VCCError` for a line where the file names several, or is an atlas."
+    read = read_responses(path, values)
+    several = isinstance(read, ResponseAtlas) or len(contexts_of(read)) > 1
+    if line is not None and several:
+        raise VCCError(f'{line}={path}: the file names the lines of its screens itself; leave out {line + "="!r}')
+    if isinstance(read, ResponseAtlas): return read
+    name = Path(path).stem
+    if line is not None: read.obs[CONTEXT], name = line, f'{line}, {name}'
+    elif contexts_of(read) in ([], ['all']):
+        warnings.warn(f'{path} names no line, and {name!r} is taken for one; name it, LINE={path}: by that name a run '
+            f'leaves out the line that it predicts')
+    return ResponseAtlas.from_effects({name: read}, dims)

@@ -19,16 +19,24 @@ from ..genes.names import as_list
 
 # %% ../../nbs/5_effects/50_base.ipynb #37120888
 def make_effects(
-    change,         # (targets, genes) change of mean log-normalised expression against control
-    targets,        # names of the perturbed genes
-    genes,          # gene symbols
+    change,         # (targets, genes) change of mean log-normalised expression against control; or such a table
+    targets=None,   # names of the perturbed genes; None: the rows of the table
+    genes=None,     # gene symbols; None: the columns of the table
     *,
-    method:str,     # who says so
+    method:str='given',     # who says so
     spread=None,    # (targets, genes) standard deviation of the prediction, where there is one
     context=None,   # of the cells, where it matters
 ) -> ad.AnnData:    # obs = perturbation, var = all genes, X = change, layers['spread']
-    "Effects from arrays. `VCCError` if a value is no number."
-    change = np.asarray(change, np.float32)
+    "Effects from an array, or a DataFrame of targets by genes. `VCCError` if a value is no number."
+    if isinstance(change, pd.DataFrame):
+        targets = change.index.astype(str) if targets is None else targets
+        genes = change.columns.astype(str) if genes is None else genes
+    elif targets is None or genes is None:
+        raise VCCError('an array has no names; give targets= and genes=, or a DataFrame that has them')
+    try: change = np.asarray(change, np.float32)
+    except (TypeError, ValueError) as error:
+        raise VCCError(f'{method}: the changes are no numbers ({str(error)[:60]}); give numbers alone, '
+            f'names in the rows and columns') from None
     finite = np.isfinite(change)
     if not finite.all():
         first_bad = list(targets)[int(np.argmin(finite.all(1)))]
@@ -128,9 +136,9 @@ class EffectModel:
 
     One of several contexts says `across = True`: its `learn` gets rows of all of them, and its
     `answer(targets, context, control)` is told for which it is asked. One that has something of its
-    own to say of some targets only says `of_some = True`, and `knows` which; of others it says what
-    another method would."""
-    across = of_some = False
+    own to say of some targets only names the source in `of_some`, and `knows` which; of others it says
+    what another method would."""
+    across, of_some = False, None
     controls = None
 
     def learn(self, train:ad.AnnData):

@@ -59,7 +59,7 @@ def scale_of_spread(
     weight = np.broadcast_to(measured, error.shape)/noise[:, None]
     return np.sqrt((weight*error**2).mean()/(weight*spread**2).mean())
 
-# %% ../../nbs/5_effects/54_blend.ipynb #64b6f7b6
+# %% ../../nbs/5_effects/54_blend.ipynb #d2dbc8c2
 @dataclass
 class HeldOut:
     "What methods say of training rows that they have not seen, beside the truth."
@@ -159,13 +159,14 @@ class Blend(EffectModel):
             self.shares.append(share_of(says, others, truth, noise, self.belief))
         return self
 
-# %% ../../nbs/5_effects/54_blend.ipynb #6056f809
+# %% ../../nbs/5_effects/54_blend.ipynb #8f332d9b
 @patch
 def _held_out(self:Blend, train) -> HeldOut:
     "What copies of the methods say that have not seen the target, or the context."
     how = dict(controls=self.controls)
-    if self.leave == 'contexts': said = [out_of_context(model, train, **how) for model in self.models]
-    else: said = [out_of_fold(model, train, folds=self.folds, seed=self.seed, **how) for model in self.models]
+    if self.leave == 'contexts': leave_out = out_of_context
+    else: leave_out, how = out_of_fold, how | dict(folds=self.folds, seed=self.seed)
+    said = [leave_out(model, train, **how) for model in self.models]
     changes, spreads = map(list, zip(*said))
     truth, measured = np.asarray(train.X, np.float64), measured_genes(train)
     if not measured.all():          # what was not measured has no say
@@ -174,28 +175,33 @@ def _held_out(self:Blend, train) -> HeldOut:
     return HeldOut(changes, spreads, known, truth, row_noise(train), measured)
 
 @patch
-def _of_some(self:Blend):
-    "(methods,) bool: which know some targets only; none, if there is no other method."
-    of_some = np.array([getattr(model, 'of_some', False) for model in self.models])
-    return of_some & ~of_some.all()
+def _sources(self:Blend) -> dict:
+    "Source -> numbers of the methods that know some targets by it; none, if there is no other method."
+    sources = {}
+    for i, model in enumerate(self.models):
+        sources.setdefault(getattr(model, 'of_some', None), []).append(i)
+    of_all = sources.pop(None, [])
+    return sources if of_all else {}
 
 @patch
 def _known(self:Blend, targets) -> np.ndarray:
-    "(targets, methods) bool: which methods know which target."
+    "(targets, methods) bool: which methods know which target; those of one source, what all of them know."
     known = np.ones((len(targets), len(self.models)), bool)
-    for i in np.flatnonzero(self._of_some()): known[:, i] = self.models[i].knows(targets)
+    for methods in self._sources().values():
+        known[:, methods] = np.all([self.models[i].knows(targets) for i in methods], axis=0)[:, None]
     return known
 
 @patch
 def _sums(self:Blend, held) -> dict:
     "(methods,) bool, which know a target -> `WeighedSum`; first the one of all methods."
-    of_all, believed = ~self._of_some(), range(len(self.models))[self.believed]
-    sums = {}
-    for know in product(*[(True,) if all_targets else (True, False) for all_targets in of_all]):
-        rows = held.known[:, know].all(1)
-        members = know if rows.sum() >= self.few else of_all
+    believed, sources = range(len(self.models))[self.believed], list(self._sources().values())
+    of_all, sums = ~np.isin(np.arange(len(self.models)), [i for methods in sources for i in methods]), {}
+    for has in product((True, False), repeat=len(sources)):
+        know = of_all.copy()
+        for methods, knows in zip(sources, has): know[methods] = knows
+        members = know if held.known[:, know].all(1).sum() >= self.few else of_all
         part = held.part(held.known[:, members].all(1))
-        sums[know] = WeighedSum(part, members, self.weigh, believed)
+        sums[tuple(know.tolist())] = WeighedSum(part, members, self.weigh, believed)
     return sums
 
 # %% ../../nbs/5_effects/54_blend.ipynb #c7cf420b
@@ -233,7 +239,7 @@ def table(self:Blend,
     if target is not None: weights = self.sums[tuple(self._known([target])[0].tolist())].weights
     return pd.Series([*weights, *self.shares], index=names, name='weight')
 
-# %% ../../nbs/5_effects/54_blend.ipynb #011c100b
+# %% ../../nbs/5_effects/54_blend.ipynb #e425ee00
 @patch
 def out_of_fold(self:Blend,
     train:ad.AnnData,   # measured effects of training targets

@@ -35,7 +35,7 @@ def rms_error(
 ) -> np.ndarray:            # (1, genes)
     "Root mean square error of each gene, rows weighed by their noise: the spread of a prediction."
     if measured is None or measured.all():
-        return np.sqrt((error**2/noise[:, None]).mean(0)/(1/noise).mean())[None]
+        return np.sqrt((1/noise) @ error**2/(1/noise).sum())[None]
     weight = measured/noise[:, None]
     return np.sqrt((weight*error**2).sum(0)/np.maximum(weight.sum(0), 1e-12))[None]
 
@@ -126,7 +126,7 @@ class FitOnce(EffectModel):
         *rows,          # the sets of training rows (targets, or pairs 'T|C') that a run fits more than once
     ):
         self.model, self.name, self.rows = model, model.name, set(map(frozenset, rows))
-        self.across, self.of_some = (getattr(model, what, False) for what in ('across', 'of_some'))
+        self.across, self.of_some = getattr(model, 'across', False), getattr(model, 'of_some', None)
         self.fits, self.held_out = {}, {}       # what is remembered, by `fingerprint`
 
     def knows(self, targets): return self.model.knows(targets)
@@ -181,7 +181,9 @@ def stack_weights(
     for start in range(0, len(truth), 1000):        # no copy of a table of thousands of perturbations
         rows = slice(start, start + 1000)
         scaled = [np.asarray(p[rows], np.float64)/scale[rows] for p in predictions]
-        products = products + np.array([_products(p, scaled) for p in scaled])
+        lower = np.zeros((len(scaled), len(scaled)))
+        for i, p in enumerate(scaled): lower[i, :i + 1] = _products(p, scaled[:i + 1])
+        products = products + lower + np.tril(lower, -1).T
         with_truth = with_truth + np.array(_products(truth[rows]/scale[rows], scaled))
     prior = belief/len(truth)*np.diag(products)
     with_truth[believed] += prior[believed]

@@ -6,9 +6,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/residual.html.md"""
 
 # %% auto #0
 __all__ = ['strongest_genes', 'gene_facts', 'Tokens', 'pair_inputs', 'read_itself', 'Standardised', 'TokenNetwork',
-           'train_network', 'response_neighbours', 'ResidualNetwork', 'make_network']
+           'train_on_tokens', 'response_neighbours', 'ResidualNetwork', 'make_network']
 
-# %% ../../nbs/5_effects/58_residual.ipynb #e2d26585
+# %% ../../nbs/5_effects/58_residual.ipynb #1f166a45
 from dataclasses import dataclass, replace
 import numpy as np, scipy.sparse as sp, torch, torch.nn.functional as F
 from fastcore.basics import patch
@@ -22,7 +22,7 @@ from ..genes.names import genes_on_axis
 from ..model.attention import attention_kinds, get_attention
 from ..model.state_model import Block, as_graph
 
-# %% ../../nbs/5_effects/58_residual.ipynb #85571fa9
+# %% ../../nbs/5_effects/58_residual.ipynb #4719a915
 def strongest_genes(
     effects_TG,     # change of each training target and gene
     n:int,          # how many, or all there are
@@ -31,7 +31,7 @@ def strongest_genes(
     size_G = np.square(np.asarray(effects_TG, np.float64)).mean(0)
     return np.sort(np.argsort(-size_G, kind='stable')[:n])
 
-# %% ../../nbs/5_effects/58_residual.ipynb #731ea10c
+# %% ../../nbs/5_effects/58_residual.ipynb #2862d6d3
 def gene_facts(
     effects_TG,         # change of each training target and gene, of all genes
     places,             # of the genes that have a token
@@ -52,7 +52,7 @@ def gene_facts(
     facts = [own_TG.mean(0), own_TG.std(0), rate_G, *directions_GC.T]
     return np.stack(facts, 1), directions_GC
 
-# %% ../../nbs/5_effects/58_residual.ipynb #22fa2cd5
+# %% ../../nbs/5_effects/58_residual.ipynb #f9493dd0
 @dataclass
 class Tokens:
     "Targets x genes that a network is told of; float32 tensors."
@@ -84,7 +84,7 @@ def pair_inputs(
     more = [hit_TG] if likeness_TG is None else [hit_TG, likeness_TG]
     return np.stack([*said, *squares, *more], axis=-1).astype(np.float32)
 
-# %% ../../nbs/5_effects/58_residual.ipynb #5685acc5
+# %% ../../nbs/5_effects/58_residual.ipynb #78a82a0a
 def read_itself(q_BHGD, k_BHGD, v_BHGD, absent_BG=None, target_B=None, graph=None):
     "Attention in which each gene reads itself alone. Arguments: `full_attention` of `30_attention`."
     return v_BHGD
@@ -134,8 +134,8 @@ class TokenNetwork(nn.Module):
         token_BGE = self.norm(self.block(told_BGE, graph=self.graph))
         return (self.change(token_BGE) + self.linear(pair_BGP))[..., 0]*self.unit
 
-# %% ../../nbs/5_effects/58_residual.ipynb #521a8e70
-def train_network(
+# %% ../../nbs/5_effects/58_residual.ipynb #eacb1e10
+def train_on_tokens(
     net:TokenNetwork,       # changed
     lessons,                # `Tokens` with what is to be learned; or a list of them, of several lines
     *,
@@ -178,7 +178,7 @@ def _loss(net, tokens):
     squared_BG = ((answer_BG - tokens.left_TG)/net.unit).square()
     return (tokens.weight_TG*squared_BG).mean()
 
-# %% ../../nbs/5_effects/58_residual.ipynb #457d4216
+# %% ../../nbs/5_effects/58_residual.ipynb #bf4d76a3
 def response_neighbours(
     effects_TG,     # change of each training target, of the genes that have a token
     k:int=16,       # genes that a gene reads, itself included
@@ -194,7 +194,7 @@ def response_neighbours(
     rows = np.repeat(np.arange(len(read)), k)
     return sp.csr_matrix((np.ones(read.size), (rows, read.ravel())), shape=likeness_GG.shape)
 
-# %% ../../nbs/5_effects/58_residual.ipynb #1b1b0a44
+# %% ../../nbs/5_effects/58_residual.ipynb #fe6a3a6e
 class ResidualNetwork(EffectModel):
     """A stack of closed forms, and what networks on gene tokens add to it.
 
@@ -211,10 +211,10 @@ class ResidualNetwork(EffectModel):
         nets:int=5,         # networks
         share:float=None,   # of what they add; None: asked of targets that they have not seen
         folds:int=5,        # inner folds of the closed forms
-        belief:float=0,     # targets' worth of doubt in the networks
-        seed:int=0,
+        belief:float=20,    # targets' worth of doubt in the networks
+        seed:int=0,         # of folds, first weights and order of batches
         width:int=32,       # of a token
-        **training,         # epochs, batch_size, learning_rate, weight_decay of `train_network`
+        **training,         # epochs, batch_size, learning_rate, weight_decay of `train_on_tokens`
     ):
         self.members = list(members)
         if not self.members: raise VCCError('a stack needs one closed form at least; give members=[TrainingMean()]')
@@ -230,25 +230,20 @@ class ResidualNetwork(EffectModel):
         self.training = training
 
     def learn(self, train):
-        truth_TG, noise_T = np.asarray(train.X, np.float64), row_noise(train)
+        truth_TG = np.asarray(train.X, np.float64)
         said_MTG = self._learn_stack(train)
-        self.places = strongest_genes(truth_TG, self.n_genes)
         stack_TG = np.tensordot(self.stack.weights, said_MTG, 1)
+        self.places = strongest_genes(truth_TG, self.n_genes)
         self.size = max(float(np.sqrt(np.square(stack_TG[:, self.places]).mean())), 1e-12)
-        told = self._told(list(train.obs_names), said_MTG[:, :, self.places], stack_TG[:, self.places])
-        measured_TG = measured_genes(train)[:, self.places]
-        left_TG = (truth_TG - stack_TG)[:, self.places]*measured_TG
-        told = replace(told, left_TG=_tensor(left_TG), weight_TG=_tensor(measured_TG/noise_T[:, None]))
+        told = self._lesson(train, said_MTG, stack_TG)
         edges = self.graph and self.graph(self.genes[self.places], truth_TG[:, self.places])
         self._learn_networks(told, truth_TG, edges)
-        self._weigh(told, noise_T)
+        self._weigh(told, row_noise(train))
 
-# %% ../../nbs/5_effects/58_residual.ipynb #5e0d0628
-def _tensor(x): return torch.as_tensor(np.asarray(x, np.float32))
-
+# %% ../../nbs/5_effects/58_residual.ipynb #9179acb3
 @patch
 def _learn_stack(self:ResidualNetwork, train):
-    "Fit the stack; -> (methods, targets, genes) what its members say of each target without having seen it."
+    "Fit the stack. Returns (methods, targets, genes): what members say of targets they have not seen."
     how = dict(folds=self.folds, seed=self.seed)
     remembered = [FitOnce(member, list(train.obs_names)) for member in self.members]
     self.stack = fit_all(Blend(remembered, **how), train)
@@ -256,6 +251,9 @@ def _learn_stack(self:ResidualNetwork, train):
     self.stack.models = self.members
     self.stack.fitted = [member.fitted for member in self.stack.fitted]
     return said_MTG
+
+# %% ../../nbs/5_effects/58_residual.ipynb #0d3004a2
+def _tensor(x): return torch.as_tensor(np.asarray(x, np.float32))
 
 @patch
 def _told(self:ResidualNetwork,
@@ -278,7 +276,21 @@ def _vectors(self:ResidualNetwork, genes):
     if not self.n_vector: return np.zeros((len(genes), 0))
     return gene_features(genes, dim=self.n_vector, panel=self.genes).to_numpy()
 
-# %% ../../nbs/5_effects/58_residual.ipynb #8c32dcdb
+@patch
+def _lesson(self:ResidualNetwork,
+    train,          # measured effects
+    said_MTG,       # what closed forms say of them out of fold
+    stack_TG,       # their weighed sum
+) -> Tokens:        # without what is told of genes, and of targets by it
+    "What is told of training targets, and what is to be learned."
+    said_MTG, stack_TG = said_MTG[:, :, self.places], stack_TG[:, self.places]
+    told = self._told(list(train.obs_names), said_MTG, stack_TG)
+    measured_TG = measured_genes(train)[:, self.places]
+    left_TG = (np.asarray(train.X, np.float64)[:, self.places] - stack_TG)*measured_TG
+    weight_TG = measured_TG/row_noise(train)[:, None]
+    return replace(told, left_TG=_tensor(left_TG), weight_TG=_tensor(weight_TG))
+
+# %% ../../nbs/5_effects/58_residual.ipynb #a7bc44ba
 @patch
 def _with_facts(self:ResidualNetwork,
     told:Tokens,    # by `_told`
@@ -292,6 +304,7 @@ def _with_facts(self:ResidualNetwork,
     target_TJ = torch.cat([told.target_TJ, in_responses_TC, in_responses_TC.norm(dim=1, keepdim=True)], 1)
     return replace(told, gene_GI=_tensor(gene_GI), target_TJ=target_TJ)
 
+# %% ../../nbs/5_effects/58_residual.ipynb #7756e4f0
 @patch
 def _learn_networks(self:ResidualNetwork,
     told:Tokens,    # of all training targets
@@ -312,7 +325,7 @@ def _learn_networks(self:ResidualNetwork,
 
 @patch
 def _train(self:ResidualNetwork, net, lesson, number):
-    train_network(net, lesson, seed=1000*self.seed + number, **self.training)
+    train_on_tokens(net, lesson, seed=1000*self.seed + number, **self.training)
 
 def make_network(
     lesson:Tokens,
@@ -324,6 +337,7 @@ def make_network(
         torch.manual_seed(int(np_rng(seed, 'weights of a network').integers(2**62)))
         return TokenNetwork(lesson, **sizes)
 
+# %% ../../nbs/5_effects/58_residual.ipynb #13a2bcb4
 @patch
 def _added(self:ResidualNetwork,
     told:Tokens,
@@ -349,7 +363,7 @@ def _weigh(self:ResidualNetwork, told, noise_T):
     added_TG = added_TG*(told.weight_TG.numpy() > 0)
     self.share = share_of(added_TG, 0*added_TG, left_TG, noise_T, self.belief)
 
-# %% ../../nbs/5_effects/58_residual.ipynb #9566474c
+# %% ../../nbs/5_effects/58_residual.ipynb #f94233b3
 @patch
 def answer(self:ResidualNetwork, targets):
     "(targets, genes) change and spread."

@@ -136,7 +136,7 @@ class ResponseRidge(EffectModel):
     """A kernel ridge with responses for targets that an atlas knows; for others the base, to the last bit.
 
     Fits are refused (`VCCError`) where the atlas holds the line, or the very screen, that is predicted."""
-    name, of_some = 'kernel ridge, responses', True
+    name, of_some = 'kernel ridge, responses', 'responses'
     most = 1000     # training targets by which the share is chosen
 
     def __init__(self,

@@ -9,13 +9,15 @@ __all__ = ['means_of_others', 'others_of', 'squared_losses', 'absolute_losses', 
            'NearestGenes', 'choose_weights', 'KernelRidge']
 
 # %% ../../nbs/5_effects/52_ridge.ipynb #628fb7b1
+from functools import cache, partial
 from itertools import chain
 from math import gcd
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from ..core import TARGET, VCCError
 from .base import EffectModel
-from .factors import RidgeFit, components, similarities, some_rows, squared_left_out
+from vcc_nb.effects.factors import (RidgeFit, components, quick_left_out, similarities, some_rows,
+    squared_left_out)
 from .held_out import rms_error, row_noise, stack_weights
 from ..genes.likeness import GeneKernel
 from ..genes.names import as_list, genes_by_perturbation
@@ -172,30 +174,35 @@ class NearestGenes(EffectModel):
         self.targets, noise = list(train.obs[TARGET]), row_noise(train)
         self.effects = np.asarray(train.X, working_type(train.n_obs))
         judges = some_rows(len(noise))
-        self.mean, others = means_of_others(self.effects, noise, judges)
+        self.mean = means_of_others(self.effects, noise, slice(0))[0]
         self.sharpness, self.amplitudes = self.sharpnesses[0], np.zeros(2)
         self.spread = rms_error(self.effects[judges], noise[judges])
-        if len(noise) > 2: self._choose(judges, others, noise[judges])      # one or two tell nothing
+        if len(noise) > 2: self._choose(judges, noise)      # one or two tell nothing
 
     def _choose(self,
         judges,     # numbers of the training targets that choose
-        others,     # (judges, genes) mean of the other training effects
-        noise,      # (judges,) relative variance of the noise
+        noise,      # (training targets,) relative variance of the noise
     ):
         "By leave-one-out: sharpness, amplitudes of the shared response and of the target's own."
-        similarity = self.kernel([self.targets[i] for i in judges], self.targets)
-        itself = judges[:, None] == np.arange(len(self.targets))
-        effects = self.effects[judges]
-        least = np.inf
-        for sharpness in self.sharpnesses:
-            weights = _softmax(np.where(itself, -np.inf, sharpness*similarity))
-            own = weights.astype(effects.dtype) @ self.effects - others
-            amplitudes = stack_weights([others, own], effects, noise)
-            error = effects - amplitudes[0]*others - amplitudes[1]*own
+        points, directions = self.effects, None
+        if len(points) <= 1000: points, directions = components(points)     # as far apart, and fewer numbers
+        others = means_of_others(points, noise, judges)[1]
+        points_of_judges, noise, least = points[judges], noise[judges], np.inf
+        for sharpness, weights in self._weights_of_others(judges):
+            own = weights.astype(points.dtype) @ points - others
+            amplitudes = stack_weights([others, own], points_of_judges, noise)
+            error = points_of_judges - amplitudes[0]*others - amplitudes[1]*own
             loss = (error**2/noise[:, None]).sum()
             if loss < least:
-                least, self.sharpness, self.amplitudes = loss, sharpness, amplitudes
-                self.spread = rms_error(error, noise)
+                least, self.sharpness, self.amplitudes, best_error = loss, sharpness, amplitudes, error
+        self.spread = rms_error(best_error if directions is None else best_error @ directions, noise)
+
+    def _weights_of_others(self, judges):
+        "Yield each sharpness and the weights of all other training targets, (judges, training targets)."
+        similarity = self.kernel([self.targets[i] for i in judges], self.targets)
+        itself = judges[:, None] == np.arange(len(self.targets))
+        for sharpness in self.sharpnesses:
+            yield sharpness, _softmax(np.where(itself, -np.inf, sharpness*similarity))
 
     def answer(self, targets):
         weights = _softmax(self.sharpness*self.kernel(targets, self.targets))
@@ -216,15 +223,17 @@ def choose_weights(
     rounds:int=6,   # sources added, with repetition
 ) -> dict:          # name -> weight, of sum 1
     "Weights of the sources of a kernel by greedy leave-one-out; after the first round, of the five best alone."
-    chosen, losses = [], {}         # losses: of the kernels that were tried, by their weights
-    sources = list(parts)
+    rough = cache(partial(_loss_of, parts, scores, noise, quick_left_out))
+    exact = cache(partial(_loss_of, parts, scores, noise, _exactly))
+    chosen, sources = [], list(parts)
     for _ in range(rounds):
         tried = {source: _in_lowest_terms([*chosen, source]) for source in sources}
-        for weights in tried.values():
-            if weights not in losses: losses[weights] = _loss_of(parts, dict(weights), scores, noise)
-        best_first = sorted(tried, key=lambda source: losses[tried[source]])
+        best_first = sorted(tried, key=lambda source: rough(tried[source]))
         if not chosen: sources = [source for source in sources if source in best_first[:5]]
-        chosen.append(best_first[0])
+        limit = (1 + 1e-4)*rough(tried[best_first[0]])
+        close = [source for source in tried if rough(tried[source]) <= limit]
+        if len(close) > 1: close.sort(key=lambda source: exact(tried[source]))
+        chosen.append(close[0])
     return {source: chosen.count(source)/rounds for source in dict.fromkeys(chosen)}
 
 def _in_lowest_terms(chosen):
@@ -235,13 +244,17 @@ def _in_lowest_terms(chosen):
 
 def _loss_of(
     parts,          # name -> (targets, targets) similarity by one source
-    weights,        # name -> weight
     scores,         # (targets, k) effects
     noise,          # (targets,) relative variance of the noise
+    way,            # function: squared errors left out, of each penalty
+    weights,        # (source, weight) pairs
 ):
     "The least squared error left out, over a few penalties for all components together."
+    weights = dict(weights)
     K = sum(parts[source]*weights[source] for source in parts if source in weights)/sum(weights.values())
-    return squared_left_out(K, noise, scores, .03, (.1, .3, 1., 3.)).sum(1).min()
+    return way(K, noise, scores, .03, (.1, .3, 1., 3.)).min()
+
+def _exactly(*args): return squared_left_out(*args).sum(1)
 
 # %% ../../nbs/5_effects/52_ridge.ipynb #f42b30ae
 class KernelRidge(EffectModel):
@@ -304,8 +317,9 @@ class KernelRidge(EffectModel):
 # %% ../../nbs/5_effects/52_ridge.ipynb #6df5dcc9
 @patch
 def unseen(self:KernelRidge):
-    """(targets, genes) what is said of each training target by a fit without it, one setting for all components.
+    """(targets, genes) what is said of each training target by a fit without it.
 
+    One share and one penalty for all components, so that nothing of the target is in it.
     `VCCError` where not all of them were left out."""
     if len(self.unseen_scores) < len(self.targets):
         raise VCCError(f'{self.name}: {len(self.unseen_scores)} of {len(self.targets)} targets were left '

@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/stack.html.md"""
 # %% auto #0
 __all__ = ['NearestResponses', 'make_stack']
 
-# %% ../../nbs/5_effects/58_stack.ipynb #d43fb029
+# %% ../../nbs/5_effects/58_stack.ipynb #77af9e0f
 from .atlas import ResponseAtlas
 from .base import check_effects
 from .blend import Blend
@@ -17,12 +17,12 @@ from .ridge import KernelRidge, NearestGenes, SharedResponse
 from .transfer import Transfer
 from ..genes.likeness import GeneKernel
 
-# %% ../../nbs/5_effects/58_stack.ipynb #0e0339e7
+# %% ../../nbs/5_effects/58_stack.ipynb #ecd23f78
 class NearestResponses(NearestGenes):
     """Mean effect of the training targets, weighed by how alike their responses are elsewhere.
 
     Fits are refused (`VCCError`) where the atlas holds the line, or the very screen, that is predicted."""
-    name, of_some = 'nearest responses', True
+    name, of_some = 'nearest responses', 'responses'
     def __init__(self, atlas:ResponseAtlas):
         self.atlas = atlas
         super().__init__(GeneKernel({'responses': atlas}, {'responses': 1.}))
@@ -36,7 +36,7 @@ class NearestResponses(NearestGenes):
         require_other_screens(self.atlas, effects)
         return super().fit(effects, split, controls)
 
-# %% ../../nbs/5_effects/58_stack.ipynb #75825d01
+# %% ../../nbs/5_effects/58_stack.ipynb #175dc7d6
 def make_stack(
     kernel,                     # `GeneKernel` or `QuickKernel`: how alike genes are
     atlas:ResponseAtlas=None,   # how their knock-downs respond in other lines

@@ -94,7 +94,7 @@ def _by_target(
 # %% ../../nbs/5_effects/53_transfer.ipynb #eec7e61d
 class Transfer(EffectModel):
     "The same target's effect elsewhere, shrunk gene by gene, beside a base method."
-    name, of_some = 'transfer', True
+    name, of_some = 'transfer', 'elsewhere'
     shrinkage = np.logspace(-1, 3, 9)       # targets' worth of belief in the slope of all genes
     sure = (0, 1.5, 2.5, 4, 6, np.inf)      # ends of the classes of sureness, in standard errors
 
@@ -127,10 +127,10 @@ class Transfer(EffectModel):
         "Shrinkage of the slopes, and amplitudes of the classes and the base, by leave-one-out."
         truth, noise = np.asarray(train.X, np.float64), row_noise(train)
         base, _ = out_of_fold(self.base, train, folds=self.folds)
-        least = np.inf
+        least, classes = np.inf, self._classes(sureness)
         for shrinkage in self.shrinkage:
             slope, left_out = gene_slopes(there, truth, noise, shrinkage)
-            predictions = [*self._by_class(left_out, sureness), base]
+            predictions = [*(left_out*is_in for is_in in classes), base]
             amplitudes = stack_weights(predictions, truth, noise)
             error = truth - _weighed(amplitudes, predictions)
             loss = (1/noise[:, None]*error**2).sum()
@@ -138,9 +138,9 @@ class Transfer(EffectModel):
                 least, self.slope, self.amplitudes = loss, slope, amplitudes
                 self.spread = rms_error(error, noise)
 
-    def _by_class(self, change, sureness):
-        "`change` once for each class of sureness, 0 outside of it."
-        return [change*(sureness == i) for i in range(len(self.sure) - 1)]
+    def _classes(self, sureness):
+        "(targets, genes) bool of each class of sureness."
+        return [sureness == i for i in range(len(self.sure) - 1)]
 
     def answer(self, targets):
         predicted = self.fitted.predict(targets)
@@ -149,7 +149,7 @@ class Transfer(EffectModel):
         spread = predicted.layers.get('spread', no_spread).copy()
         there, sureness, measured = self.elsewhere.look_up(targets, self.genes)
         if self.amplitudes is not None and measured.any():
-            predictions = [*self._by_class(self.slope*there, sureness), base]
+            predictions = [*(self.slope*there*is_in for is_in in self._classes(sureness)), base]
             change[measured] = _weighed(self.amplitudes, predictions)[measured]
             spread[measured] = self.spread
         return change, None if np.isnan(spread).any() else spread

@@ -406,7 +406,7 @@ def _table_sources(
     return sources
 
 def gene_kernel(
-    sources=(*annotations, 'name'),     # of these and of `relations`; or a dict name -> weight
+    sources=(*annotations, *relations, 'name'),     # of these; or a dict name -> weight
     *,
     screen:Screen=None,     # adds 'coexpression' and 'basal level'
     split:Split=None,       # whose control cells make the co-expression; default: all control cells

@@ -14,7 +14,9 @@ from itertools import chain
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from tqdm.auto import tqdm
+from fastcore.basics import patch
 from ..core import VCCError, atomic_path, pick
+from ..jupyter import html_table
 from ..data.storage import write_rows, expression_matrix
 from ..data.bulks import effects_of
 from ..data.screen import Screen, open_screen
@@ -84,6 +86,20 @@ def _no_selection(
     "The error for a file that is no table of selected genes."
     return VCCError(f'{str(path)!r} is no table of selected genes ({why}); '
         'write one with GeneSelection.save, or vcc_nb select')
+
+# %% ../../nbs/2_genes/23_selection.ipynb #d68db1c1
+_columns = dict(genes='how many were chosen for it', rank='1 is chosen first: the first n genes are the selection of n',
+    phase='of the quotas that it was chosen in, 0 for those that are always in',
+    chosen_as='the reason whose turn it was', reasons='all that speak for the gene')
+
+@patch
+def _repr_html_(self:GeneSelection):
+    n_genes = self.table.chosen_as.value_counts().rename('genes').rename_axis('chosen as')
+    first = self.table.head(5).filter(['rank', 'phase', 'chosen_as', 'reasons'])
+    first = first.assign(reasons=first.reasons.str.replace(';', ', ')).rename_axis('gene')
+    about = [f'{name}: {value}' for name, value in self.about.items()]
+    counts = html_table(n_genes.to_frame(), f'GeneSelection: {len(self):,} genes', meanings=_columns)
+    return counts + html_table(first, 'the first of them', notes=about, meanings=_columns)
 
 # %% ../../nbs/2_genes/23_selection.ipynb #5f2f39e9
 RESPONSIVE = 'perturbation-responsive'      # categories that are no gene sets

@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/3_model/gene_attention.html.md"""
 # %% auto #0
 __all__ = ['GeneAttention', 'reading_weights']
 
-# %% ../../nbs/3_model/34_gene_attention.ipynb #cbdd4167
+# %% ../../nbs/3_model/34_gene_attention.ipynb #72301b47
 import torch
 from torch import nn
 from ..core import VCCError
@@ -15,7 +15,7 @@ from .attention import attention_weights, check_absent, check_reader, check_targ
 from .attention import get_attention
 from .state_model import as_graph
 
-# %% ../../nbs/3_model/34_gene_attention.ipynb #be90a894
+# %% ../../nbs/3_model/34_gene_attention.ipynb #13b5a440
 class GeneAttention(nn.Module):
     """Tokens of genes read each other: B x G x E -> B x G x E, in your order of genes.
 
@@ -80,9 +80,9 @@ class GeneAttention(nn.Module):
         if absent_BG is not None: check_absent(absent_BG, n_examples, n_genes)
         if target_B is not None: check_target(target_B, n_examples, n_genes)
 
-# %% ../../nbs/3_model/34_gene_attention.ipynb #dcf0b635
+# %% ../../nbs/3_model/34_gene_attention.ipynb #9e07b6de
 def reading_weights(
-    layer:GeneAttention,
+    layer:GeneAttention,    # that reads
     reader:int,             # position of the gene that reads
     x_BGE,                  # tokens, as the layer takes them; and so the next two
     absent_BG=None,         # True for genes that nobody may read

@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from torch import nn
 from .attention import Graph, attention_weights, check_absent, check_pointers, check_reader
 from .attention import check_target, check_tensor, get_attention, random_graph
+from .attention import reads_by_network
 from ..core import VCCError, pick
 
 # %% ../../nbs/3_model/32_state_model.ipynb #7d40b023
@@ -59,7 +60,7 @@ def as_graph(
 
 def _graph_for(attention_type, network, n_genes):
     "The graph that a model of this kind reads by; None where every gene reads every gene."
-    if attention_type in ('full', 'linear'): return None
+    if not reads_by_network(attention_type): return None
     if network is None: return random_graph(n_genes)
     graph = as_graph(network)
     if len(graph) != n_genes:

@@ -7,7 +7,7 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/advice.html.md"""
 # %% auto #0
 __all__ = ['rules', 'Advice', 'advice_of', 'advice_section']
 
-# %% ../../nbs/7_run/77_advice.ipynb #e8ed7456
+# %% ../../nbs/7_run/77_advice.ipynb #42ff2ea6
 import shlex
 from typing import NamedTuple
 import numpy as np, pandas as pd
@@ -18,35 +18,36 @@ from ..data.symbols import current_symbol
 from ..genes.likeness import annotated_genes
 from .verdict import baselines_in, in_list, plain_baselines
 
-# %% ../../nbs/7_run/77_advice.ipynb #8a6e7f4d
+# %% ../../nbs/7_run/77_advice.ipynb #efd61d91
 class Advice(NamedTuple):
     "Something to try next."
-    seen:str        # what it rests on, with its number
+    reason:str      # what it rests on, with its number
     do:str          # what to do, with options of `vcc_nb train` where it is a setting
 
-# %% ../../nbs/7_run/77_advice.ipynb #7b5f8049
+# %% ../../nbs/7_run/77_advice.ipynb #bc1e06aa
 def _faults_of_screen(run, audits):
     "What the audit of a screen calls wrong."
     for audit in audits:
         wrong = audit.table[audit.table.verdict == 'wrong']
         for _, row in wrong.iterrows():
-            yield Advice(f'The screen, {row.what}: {row.found}.', f'{row["what to do"].rstrip(".")}.')
+            cure = row['what to do'].rstrip('.')
+            yield Advice(f'The screen, {row.what}: {row.found}.', f'To do: {cure}.')
 
 
 def _weak_signal(run, audits):
     "Most targets cannot be told from controls."
-    tables = [audit.signal.targets for audit in audits if audit.signal is not None and len(audit.signal.targets)]
-    if not tables:
+    signals = [audit.signal for audit in audits if audit.signal is not None]
+    if not any(len(signal.targets) for signal in signals):
         return
-    targets = pd.concat(tables)
+    targets = pd.concat([signal.targets for signal in signals])
     n_told = int(targets.told.sum())
     if n_told < len(targets)/2:
         yield Advice(
-            f'{n_told} of {len(targets)} targets can be told from controls (false discovery rate 5%; the median target has '
-            f'{targets.cells.median():.0f} cells).',
-            'Scores of the others are mostly noise: measure more cells of each target, or hold out among those that can '
-            'be told. `check_screen(FILE).signal.targets` names them in its column `told`, and `--split split.json` '
-            'holds out whom you say.')
+            f'{n_told} of {len(targets)} targets can be told from controls (false discovery rate '
+            f'5%; the median target has {targets.cells.median():.0f} cells).',
+            'Scores of the others are mostly noise: measure more cells of each target, or hold '
+            'out among those that can be told. `check_screen(FILE).signal.targets` names them in '
+            'its column `told`, and `--split split.json` holds out whom you say.')
 
 
 def _shallow_cells(
@@ -60,34 +61,38 @@ def _shallow_cells(
         return
     n_genes, depth = len(screen.genes), float(np.median(screen.depth))
     if depth < few*n_genes:
-        yield Advice(f'The median cell has {depth:,.0f} transcripts in {n_genes:,} genes ({depth/n_genes:.3f} a gene).',
-                     'Most genes are 0 in most cells, which blurs every effect: leave out the shallowest cells before the '
-                     'run (`sc.pp.filter_cells`), and rather have more cells of fewer targets than few of many.')
+        yield Advice(
+            f'The median cell has {depth:,.0f} transcripts in {n_genes:,} genes '
+            f'({depth/n_genes:.3f} a gene).',
+            'Most genes are 0 in most cells, which blurs every effect: leave out the shallowest '
+            'cells before the run (`sc.pp.filter_cells`), and rather have more cells of fewer '
+            'targets than few of many.')
+
+# %% ../../nbs/7_run/77_advice.ipynb #f573f49c
+def _is_annotated(target:str) -> bool:
+    "Is anything written of a gene of the target?"
+    written = annotated_genes()
+    return any(gene in written or current_symbol(gene) in written for gene in genes_of(target))
 
 
 def _unknown_targets(run, audits):
     "Held-out targets of which nothing is written."
-    split = run.task.split
-    targets = sorted({target for target, _ in run.task.pairs('test')}) if run.task.across else list(split.test)
-    written = annotated_genes()
-    unknown = [target for target in targets
-               if not any(gene in written or current_symbol(gene) in written for gene in genes_of(target))]
+    targets = list(run.task.split.test)
+    if run.task.across:
+        targets = sorted({target for target, _ in run.task.pairs('test')})
+    unknown = [target for target in targets if not _is_annotated(target)]
     if len(unknown) > len(targets)/5:
-        more = ', ...' if len(unknown) > 3 else ''
-        yield Advice(f'Nothing is written about {len(unknown)} of {len(targets)} held-out targets ({", ".join(unknown[:3])}{more}).',
-                     'Of these no method can say more than what all knock-downs have in common: correct their symbols, or '
-                     'give features of your own (`--gene-table FILE`).')
+        names = ', '.join(unknown[:3]) + (', ...' if len(unknown) > 3 else '')
+        yield Advice(
+            f'Nothing is written about {len(unknown)} of {len(targets)} held-out targets ({names}).',
+            'Of these no method can say more than what all knock-downs have in common: correct '
+            'their symbols, or give features of your own (`--gene-table FILE`).')
 
-# %% ../../nbs/7_run/77_advice.ipynb #c4bc7b07
+# %% ../../nbs/7_run/77_advice.ipynb #c90303f5
 def _judged(run) -> list:
     "Methods of a run that are no baselines."
-    table = run.scores.table
-    to_beat = (*baselines_in(table), *plain_baselines)
-    return [method for method in table.method.unique() if method in run.forecast.by_method and method not in to_beat]
-
-
-def _ablate_all(run) -> str:
-    return f'vcc_nb report {shlex.quote(str(run.path))} --ablate all'
+    no_model = (*baselines_in(run.scores.table), *plain_baselines)
+    return [method for method in run.forecast.by_method if method not in no_model]
 
 
 def _few_held_out(
@@ -96,126 +101,140 @@ def _few_held_out(
     few:int=10,         # perturbations
 ):
     "Too few perturbations to tell methods apart."
-    table, ranked, judged = run.scores.table, ranked_scores(run.scores.table), _judged(run)
-    n = table.perturbation.nunique()
+    table, judged = run.scores.table, _judged(run)
+    ranked, n = ranked_scores(table), table.perturbation.nunique()
     if n >= few or not judged:
         return
-    seen = f'{n} perturbation{"s" if n > 1 else ""} decide{"" if n > 1 else "s"}.'
+    reason = '1 perturbation decides.' if n == 1 else f'{n} perturbations decide.'
     if ranked:
         row = bootstrap_intervals(table).loc[(ranked[0], judged[-1])]
-        seen = f'{n} perturbations decide: the {ranked[0]} of the {judged[-1]} is anywhere from {row.low:.3f} to {row.high:.3f}.'
-    again = '`--seed 1`, `--seed 2` and so on hold out others' if run.config.split.split is None else (
-        'another file in `--split FILE` holds out others')
-    yield Advice(seen, f'Run it again with other perturbations held out and see whether the order of methods stays: {again}.')
+        reason = (f'{n} perturbations decide: the {ranked[0]} of the {judged[-1]} is anywhere from '
+                  f'{row.low:.3f} to {row.high:.3f}.')
+    others = '`--seed 1`, `--seed 2` and so on hold out others'
+    if run.config.split.split is not None:
+        others = 'another file in `--split FILE` holds out others'
+    yield Advice(reason, 'Run it again with other perturbations held out and see whether the order '
+                         f'of methods stays: {others}.')
 
-
+# %% ../../nbs/7_run/77_advice.ipynb #71a24ed5
 def _at_the_ceiling(run, audits):
     "On some scores nothing better can be seen in these data."
-    table = score_table(run.scores.table)
-    ceilings, judged = [name for name in table.index if name.startswith('noise ceiling')], _judged(run)
+    table, judged = score_table(run.scores.table), _judged(run)
+    ceilings = [name for name in table.index if name.startswith('noise ceiling')]
     if not ceilings or not judged:
         return
     reached = {}
     for score in ranked_scores(run.scores.table):
-        best = table.loc[judged, score].idxmax()
-        if directions[score] > 0 and table.loc[best, score] >= table.loc[ceilings[0], score]:
-            reached[score] = f'{score} ({best} {table.loc[best, score]:.3f}; ceiling {table.loc[ceilings[0], score]:.3f})'
+        best, ceiling = table.loc[judged, score].idxmax(), table.loc[ceilings[0], score]
+        value = table.loc[best, score]
+        if directions[score] > 0 and value >= ceiling:
+            reached[score] = f'{score} ({best} {value:.3f}; ceiling {ceiling:.3f})'
     if reached:
-        yield Advice(f'The noise ceiling is reached in {in_list(reached.values())}.',
-                     f'A better model would hardly be seen in {in_list(reached)}: more cells a target, or more targets held '
-                     'out, would show more than another model.')
+        yield Advice(
+            f'The noise ceiling is reached in {in_list(reached.values())}.',
+            f'A better model would hardly be seen in {in_list(reached)}: more cells a target, or '
+            'more targets held out, would show more than another model.')
+
+
+def _ablate_all(run) -> str:
+    "The command that takes away each part."
+    return f'vcc_nb report {shlex.quote(str(run.path))} --ablate all'
 
 
 def _nothing_won(run, audits):
     "No method is better than all baselines on any score."
-    ranked, judged, table = ranked_scores(run.scores.table), _judged(run), score_table(run.scores.table)
+    scores, judged = run.scores.table, _judged(run)
+    ranked, means = ranked_scores(scores), score_table(scores)
     if not ranked or not judged:
         return
-    ahead = [score for score in ranked for method in judged
-             if all(directions[score]*(table.loc[method, score] - table.loc[base, score]) > 0
-                    for base in baselines_in(run.scores.table))]
-    if not ahead:
-        yield Advice(f'None of {len(judged)} methods was better than the baselines on any of {len(ranked)} scores.',
-                     'What the training perturbations teach does not carry over to those held out. '
-                     f'`{_ablate_all(run)}` says whether a part of the run does harm; effects of the same perturbations in '
-                     'other cells (`--elsewhere FILE`) would teach more.')
+    sign = pd.Series({score: directions[score] for score in ranked})
+    quality = means[ranked]*sign                            # the higher the better, all of them
+    best_baseline = quality.loc[baselines_in(scores)].max()
+    if not (quality.loc[judged] > best_baseline).any(axis=None):
+        yield Advice(
+            f'None of {len(judged)} methods was better than the baselines on any of {len(ranked)} '
+            'scores.',
+            'What the training perturbations teach does not carry over to those held out. '
+            f'`{_ablate_all(run)}` says whether a part of the run does harm; effects of the same '
+            'perturbations in other cells (`--elsewhere FILE`) would teach more.')
 
-# %% ../../nbs/7_run/77_advice.ipynb #437ac997
+# %% ../../nbs/7_run/77_advice.ipynb #893251da
 def _lost_effect(
     run,
     audits,
     least:float=.8,     # share of the squared effect that chosen genes should hold
 ):
     "The choice of genes loses effect."
-    table, n, n_genes = run.chosen.coverage, len(run.chosen.selection), len(run.task.screen.genes)
+    table, n = run.chosen.coverage, len(run.chosen.selection)
+    n_genes = len(run.task.screen.genes)
     if n >= n_genes or 'effect' not in table:
         return
     selected, variable = table.effect['selected'], table.effect['as many highly variable']
-    of_effect = 'of the squared effect of the training perturbations'
+    reason = (f'The {n:,} chosen genes hold {selected:.0%} of the squared effect of the training '
+              'perturbations')
     if variable > selected + .05:
-        yield Advice(f'The {n:,} chosen genes hold {selected:.0%} {of_effect}, as many highly variable ones {variable:.0%}.',
+        yield Advice(f'{reason}, as many highly variable ones {variable:.0%}.',
                      '`--selection variable` chooses those; or let more genes in (`--genes`).')
     elif selected < least:
-        more = min(2*n, n_genes)
-        yield Advice(f'The {n:,} chosen genes hold {selected:.0%} {of_effect}; the rest is known to the network by what '
-                     'goes with it alone.', f'Let more genes in: `--genes {more}` of {n_genes:,}.')
+        yield Advice(f'{reason}; the rest reaches the network by what goes with it alone.',
+                     f'Let more genes in: `--genes {min(2*n, n_genes)}` of {n_genes:,}.')
 
-
-def _network_of_no_use(run, audits):
-    "The network has no weight in the blend, or was not weighed."
-    history, weight, n_valid = run.trained.history, run.forecast.weights.get('network'), run.task.size('valid')
-    if weight is None:
-        yield Advice('No perturbations validate (0), so nobody could weigh the network: it has no part in the blend.',
-                     'Hold some out for it: `--valid 0.15`.')
-    if weight != 0:
-        return
-    seen = (f'The network has weight 0 in the blend: on {n_valid} validation perturbations it did not better the other '
-            'methods by more than chance.')
-    losses = _relative_losses(history)
-    if history.best_epoch in losses:
-        seen += (f' Its best epoch was {history.best_epoch} of {len(history.epochs)} (validation loss '
-                 f'{losses[history.best_epoch]:.3f} of that of no change).')
-    if n_valid < 8:
-        do = 'So few perturbations can hardly see a gain: `--valid 0.25` holds out more.'
-    elif not history.best_epoch:
-        do = f'No epoch was better than what it starts from: train more gently (`--learning-rate {_half_rate(run)}`).'
-    else:
-        do = f'Train longer (`--epochs {2*len(history.epochs)}`).'
-    yield Advice(seen, do + ' Until it earns a weight, what the run predicts is what the methods without a network say, and '
-                 'these alone would do.')
-
-
-def _half_rate(run) -> str:
-    return f'{run.config.training.learning_rate/2:.2g}'
-
-
+# %% ../../nbs/7_run/77_advice.ipynb #9f5ee152
 def _relative_losses(history) -> dict:
-    "Epoch -> validation loss relative to no change, of the epochs on as many genes as the last one."
+    "Epoch -> validation loss relative to no change, of epochs on as many genes as the last."
     judged = [epoch for epoch in history.epochs if 'valid_loss' in epoch]
     return {epoch['epoch']: epoch['valid_loss']/epoch['no_change_loss'] for epoch in judged
             if epoch.get('n_genes') == judged[-1].get('n_genes')}
 
 
+def _half_rate(run) -> str:
+    "Half of the learning rate, as an option."
+    return f'`--learning-rate {run.config.training.learning_rate/2:.2g}`'
+
+
+def _network_of_no_use(run, audits):
+    "The network has no weight in the blend, or was not weighed."
+    weight, n_valid = run.forecast.weights.get('network'), run.task.size('valid')
+    history, losses = run.trained.history, _relative_losses(run.trained.history)
+    n, best = len(history.epochs), history.best_epoch
+    if weight is None:
+        yield Advice('No perturbations validate (0), so the network was not weighed and has no '
+                     'part in the blend.', 'Hold some out for it: `--valid 0.15`.')
+    if weight != 0:
+        return
+    reason = (f'The network has weight 0 in the blend: on {n_valid} validation perturbations it '
+              'was not better than the other methods by more than chance.')
+    if best in losses:
+        reason += (f' Its best epoch was {best} of {n} (validation loss {losses[best]:.3f} of that '
+                   'of no change).')
+    if n_valid < 8:
+        do = 'So few perturbations can hardly show a gain: `--valid 0.25` holds out more.'
+    elif not best:
+        do = f'No epoch was better than what it starts from: train more gently ({_half_rate(run)}).'
+    else:
+        do = f'Train longer (`--epochs {2*n}`).'
+    yield Advice(reason, f'{do} Until it earns a weight, the blend is what the other methods say.')
+
+# %% ../../nbs/7_run/77_advice.ipynb #d006fd83
 def _length_of_training(run, audits):
     "Training ended too early, or went on too long."
-    history = run.trained.history
-    losses, n, best = _relative_losses(history), len(history.epochs), history.best_epoch
-    if len(losses) < 3 or not best or best not in losses or history.stopped:
+    history, losses = run.trained.history, _relative_losses(run.trained.history)
+    n, best = len(history.epochs), history.best_epoch
+    if len(losses) < 3 or best not in losses or history.stopped:
         return
-    last = losses[max(losses)]
-    if best == max(losses):
-        before = losses[sorted(losses)[-2]]
-        yield Advice(f'The last of {n} epochs was the best: the validation loss, relative to no change, still fell '
-                     f'({before:.3f} to {last:.3f}).',
+    last, before = losses[max(losses)], losses[sorted(losses)[-2]]
+    if best == max(losses) and last < .99*before:           # by less it is noise
+        yield Advice(f'The last of {n} epochs was the best: the validation loss, relative to no '
+                     f'change, still fell ({before:.3f} to {last:.3f}).',
                      f'Train longer: `--epochs {2*n}`.')
     elif best <= n/3 and last > 1.05*losses[best]:
-        yield Advice(f'Epoch {best} of {n} was the best; afterwards the validation loss, relative to no change, rose from '
-                     f'{losses[best]:.3f} to {last:.3f}.',
-                     f'Train more gently: `--learning-rate {_half_rate(run)}`.')
+        yield Advice(f'Epoch {best} of {n} was the best; afterwards the validation loss, relative '
+                     f'to no change, rose from {losses[best]:.3f} to {last:.3f}.',
+                     f'Train more gently: {_half_rate(run)}.')
 
-# %% ../../nbs/7_run/77_advice.ipynb #4331437a
-rules = (_faults_of_screen, _weak_signal, _shallow_cells, _unknown_targets, _few_held_out, _at_the_ceiling, _nothing_won,
-         _lost_effect, _network_of_no_use, _length_of_training)
+# %% ../../nbs/7_run/77_advice.ipynb #15fc8b3c
+rules = (_faults_of_screen, _weak_signal, _shallow_cells, _unknown_targets, _few_held_out,
+         _at_the_ceiling, _nothing_won, _lost_effect, _network_of_no_use, _length_of_training)
 
 def advice_of(
     run,            # a `Run` of `76_pipeline`
@@ -227,11 +246,11 @@ def advice_of(
 
 def advice_section(run, audits=()) -> str:
     "What to try next, as a section of the report."
-    found = advice_of(run, audits)
-    if not found:
+    lines = [f'- **{advice.reason}** {advice.do}' for advice in advice_of(run, audits)]
+    if lines:
+        lines += ['', 'Options are those of `vcc_nb train`; `create_training_config` takes the same '
+                  'by name.']
+    else:
         lines = ['Nothing in the numbers of this run asks for a change. '
                  f'`{_ablate_all(run)}` says what each part of it is worth.']
-    else:
-        lines = [f'- **{advice.seen}** {advice.do}' for advice in found]
-        lines.append('\nOptions are those of `vcc_nb train`; `create_training_config` takes the same by name.')
     return '## What to try next\n\n' + '\n'.join(lines)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from scipy.stats import bootstrap
 from ..core import VCCError, genes_of, near, pick
+from ..data.containers import LazyRows, plain_anndata
 from ..data.labels import Labels, labels_of, read_labels, uneven_targets
 from ..data import embedded
 from ..data.screen import Screen, open_screen
@@ -272,6 +273,8 @@ def _layout(X) -> _Layout:
     if isinstance(X, DiskDense):
         data = X.dataset
         return _Layout('dense on disk', data.dtype, data.nbytes, np.prod(data.chunks or 0))
+    if isinstance(X, LazyRows):
+        return _Layout('a dask array (size as if no value were 0)', X.dtype, np.prod(X.shape)*X.dtype.itemsize, 0)
     if sp.issparse(X):
         return _Layout('by row (CSR) in memory', X.dtype, X.data.nbytes + X.indices.nbytes, 0)
     return _Layout('dense in memory', X.dtype, np.prod(X.shape)*X.dtype.itemsize, 0)
@@ -510,6 +513,7 @@ def check_screen(
         values=values)
     if not isinstance(data, Screen): options |= dict(min_cells=1, backed=backed)
     if isinstance(data, str) and data in ('papalexi', 'vcc_h1_sample'): data = getattr(embedded, data)()
+    data = plain_anndata(data)
     try: screen = open_screen(data, **options)
     except VCCError:
         if not isinstance(data, (str, Path, ad.AnnData)): raise

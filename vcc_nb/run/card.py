@@ -7,58 +7,71 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/card.html.md"""
 # %% auto #0
 __all__ = ['data_of', 'hub_licence', 'front_matter', 'as_yaml', 'model_card', 'write_card']
 
-# %% ../../nbs/7_run/77_card.ipynb #a2b1da8f
-import hashlib, re
+# %% ../../nbs/7_run/77_card.ipynb #fe11a17f
+import hashlib
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import atomic_path
 from ..challenge.compare import caveats, score_table
 from ..challenge.scorers import official_names
 from ..data.screens import Screens
-from .verdict import (held_out_in_words, markdown_table, plain_baselines, score_guide,
-    scores_with_intervals, verdicts)
+from .folder import read_names
+from .verdict import (baselines_in, held_out_in_words, markdown_table, plain_baselines,
+    score_guide, scores_with_intervals, verdicts)
 
-# %% ../../nbs/7_run/77_card.ipynb #72f754a6
+# %% ../../nbs/7_run/77_card.ipynb #2d67b5d8
 _hub_names = {'MIT': 'mit', 'Apache-2.0': 'apache-2.0', 'CC0 1.0': 'cc0-1.0', 'CC BY 4.0': 'cc-by-4.0',
               'CC BY-NC 4.0': 'cc-by-nc-4.0', 'CC BY-SA 4.0': 'cc-by-sa-4.0'}
 
 def data_of(screen) -> pd.DataFrame:
-    "A row a screen with perturbations: its source and licence; 'not stated' where it does not say them."
-    parts = [part for part in screen.parts if part.learned] if isinstance(screen, Screens) else [screen]
+    "A row a screen with perturbations: its source and licence, or 'not stated'."
+    parts = [screen]
+    if isinstance(screen, Screens):
+        parts = [part for part in screen.parts if part.learned]
     rows = []
     for part in parts:
-        said = part.adata.uns
-        file = Path(str(part.source)).name if str(part.source).endswith(('.h5ad', '.zarr')) else 'not stated'
-        rows.append(dict(source=str(said.get('source', file)),
-                         licence=str(said.get('licence', said.get('license', 'not stated')))))
+        stated, name = part.adata.uns, Path(str(part.source))
+        file = name.name if name.suffix in ('.h5ad', '.zarr') else 'not stated'
+        licence = stated.get('licence', stated.get('license', 'not stated'))
+        rows.append(dict(source=str(stated.get('source', file)), licence=str(licence)))
     return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
 
 def hub_licence(licences) -> str:
-    "The name that hubs have for a licence; 'other' for one that they do not know or for several, 'unknown' for none."
+    "What hubs call a licence: 'other' for several, or one they do not know; 'unknown' for none."
     licences = set(licences)
     if 'not stated' in licences:
         return 'unknown'
     if len(licences) > 1:
         return 'other'
-    licence = licences.pop()
+    licence = licences.pop().lower().replace('-', ' ')
     same = {name.lower().replace('-', ' '): hub for name, hub in _hub_names.items()}
-    return same.get(licence.lower().replace('-', ' '), 'other')
+    return same.get(licence, 'other')
 
-# %% ../../nbs/7_run/77_card.ipynb #556c9338
+# %% ../../nbs/7_run/77_card.ipynb #9209e108
 def front_matter(run) -> dict:
-    "What hubs read: licence, library, tags, and the mean scores of the methods that answer."
-    about, table = data_of(run.task.screen), score_table(run.scores.table)
-    methods = [method for method in table.index if method in run.forecast.by_method and method not in plain_baselines]
-    official = official_names(run.config.season)
-    metrics = [dict(type=official[score], name=f'{score}, {method}', value=float(table.loc[method, score]))
-               for method in methods for score in official if score in table and np.isfinite(table.loc[method, score])]
-    source = '; '.join(about.source)
+    "What hubs read: licence, library, tags, mean scores of the methods that learned something."
+    about, metrics = data_of(run.task.screen), _metrics(run)
     result = dict(task=dict(type='other', name='effects of perturbations that were held out'),
-                  dataset=dict(name=source, type='other'), metrics=metrics)
+                  dataset=dict(name='; '.join(about.source), type='other'), metrics=metrics)
     return {'license': hub_licence(about.licence), 'library_name': 'vcc_nb',
-            'tags': ['vcc_nb', 'biology', 'single-cell', 'perturbation', 'crispr', 'virtual-cell-challenge'],
+            'tags': ['vcc_nb', 'biology', 'single-cell', 'perturbation', 'crispr',
+                     'virtual-cell-challenge'],
             'model-index': [dict(name=run.path.name, results=[result])]}
+
+
+def _metrics(run) -> list:
+    "A dict a method and score: official name, ours, mean; none for a score without a value."
+    table, official = score_table(run.scores.table), official_names(run.config.season)
+    no_model = (*baselines_in(run.scores.table), *plain_baselines)
+    metrics = []
+    for method in run.forecast.by_method:
+        for score in official:
+            if method in no_model or score not in table or np.isnan(table.loc[method, score]):
+                continue
+            metrics.append(dict(type=official[score], name=f'{score}, {method}',
+                                value=float(table.loc[method, score])))
+    return metrics
 
 
 def as_yaml(fields:dict) -> str:
@@ -66,80 +79,108 @@ def as_yaml(fields:dict) -> str:
     import yaml
     return f'---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)}---'
 
-# %% ../../nbs/7_run/77_card.ipynb #69fb4f2d
+# %% ../../nbs/7_run/77_card.ipynb #8f50737a
 def _about_model(run) -> str:
     "What it predicts, and from which data."
-    screen, about = run.task.screen, data_of(run.task.screen)
+    screen, history = run.task.screen, run.trained.history
+    parameters = history.speed_metrics['parameters']
     contexts = ', '.join(map(str, screen.context_names))
-    history, parameters = run.trained.history, run.trained.history.speed_metrics['parameters']
     epoch = f'the weights of epoch {history.best_epoch} of {len(history.epochs)}'
     if not history.best_epoch:
         epoch = 'weights that add nothing, since no epoch was better'
-    sources = '\n'.join(f'- source: {row.source}; licence: {row.licence}' for row in about.itertuples())
-    return (f'# {run.path.name}\n\nPredicts what knocking down a gene does to the mean expression of '
-            f'{len(screen.genes):,} genes, measured or not: changes of log-normalised expression (natural log), in '
-            f'{contexts}. A network over {len(run.trained.genes):,} genes ({parameters:,} parameters; {epoch}), closed forms, '
-            f'and a blend of these. Made by vcc_nb {run.costs["version"]}.\n\n'
-            f'## Data\n\n{sources}\n- {run.costs.get("data", f"{screen.adata.n_obs:,} cells")}; {len(screen.targets)} targets')
+    sources = [f'- source: {row.source}; licence: {row.licence}'
+               for row in data_of(screen).itertuples()]
+    cells = run.costs.get('data', f'{screen.adata.n_obs:,} cells')
+    return '\n'.join([
+        f'# {run.path.name}\n',
+        'Predicts what knocking down a gene does to the mean expression of '
+        f'{len(screen.genes):,} genes, measured or not: changes of log-normalised expression '
+        f'(natural log), in {contexts}. A network over {len(run.trained.genes):,} genes '
+        f'({parameters:,} parameters; {epoch}), closed forms, and a blend of these. Made by '
+        f'vcc_nb {run.costs["version"]}.\n',
+        '## Data\n', *sources, f'- {cells}; {len(screen.targets)} targets'])
 
 
 def _about_tests(run) -> str:
     "Who was held out, and what came of it."
     task, table = run.task, run.scores.table
-    guide = score_guide(table, run.config.season)
-    letters = '; '.join(f'{score}: {row["in full"]}, {row["better is"]} is better' for score, row in guide.iterrows())
-    said = '\n'.join(f'- {line}' for line in verdicts(run).split('\n'))
-    return (f'## Split\n\n{task.split.method}; seed {task.split.seed}. {task.size("train")} train, {task.size("valid")} validate, '
-            f'{task.size("test")} were held out (`split.json`): {task.in_words("test")}.\n\n'
-            f'## Scores\n\nMeans over {held_out_in_words(table)}, with 95% bootstrap intervals; {letters}.\n\n'
-            f'{markdown_table(scores_with_intervals(table))}\n\n{said}')
+    letters = [f'{score}: {row["in full"]}, {row["better is"]} is better'
+               for score, row in score_guide(table, run.config.season).iterrows()]
+    return '\n'.join([
+        '## Split\n',
+        f'{task.split.method}; seed {task.split.seed}. {task.size("train")} train, '
+        f'{task.size("valid")} validate, {task.size("test")} were held out (`split.json`): '
+        f'{task.in_words("test")}.\n',
+        '## Scores\n',
+        f'Means over {held_out_in_words(table)}, with 95% bootstrap intervals; '
+        f'{"; ".join(letters)}.\n', f'{markdown_table(scores_with_intervals(table))}\n',
+        *(f'- {line}' for line in verdicts(run).split('\n'))])
 
 
 def _limits(run) -> str:
     "What the run cannot say."
     contexts = ', '.join(map(str, run.task.screen.context_names))
-    limits = [f'It was tested on {held_out_in_words(run.scores.table)}, and on nothing else.',
-              f'It was trained on cells of {contexts}; nothing is known of how it does in others.' if not run.task.across else
-              'Lines that agree little with those it learned from are answered by little more than a mean response.',
-              'It predicts changes of means; cells made from them vary as control cells do.',
-              'Of genes about which nothing is written it says hardly more than what all knock-downs have in common.',
-              'It is a tool of research, and no ground for decisions about people.']
-    return '## Limits\n\n' + '\n'.join(f'- {limit}' for limit in [*caveats(run.scores.table), *limits, *run.accepted])
+    elsewhere = f'It was trained on cells of {contexts}; how it does in others is not known.'
+    if run.task.across:
+        elsewhere = ('Lines that agree little with those it learned from are answered by little '
+                     'more than a mean response.')
+    limits = [
+        *caveats(run.scores.table),
+        f'It was tested on {held_out_in_words(run.scores.table)}, and on nothing else.', elsewhere,
+        'It predicts changes of means; cells made from them vary as control cells do.',
+        'Of genes about which nothing is written it says hardly more than what all knock-downs '
+        'have in common.',
+        'It is a tool of research, and no ground for decisions about people.', *run.accepted]
+    return '## Limits\n\n' + '\n'.join(f'- {limit}' for limit in limits)
 
-# %% ../../nbs/7_run/77_card.ipynb #628bfddd
+# %% ../../nbs/7_run/77_card.ipynb #16d0eaa5
 def _how_to_load(run) -> str:
     "In Python and in a shell."
-    data = run.config.data.data
-    where = ''
-    options = ''
+    name, data, options, where = run.path.name, run.config.data.data, '', ''
     if data is None:
         options = ', adata=adata'
         where = 'The screen was given in memory and is given again: `adata`.'
     elif not (isinstance(data, str) and data in ('papalexi', 'vcc_h1_sample')):
-        where = ('The screen is not in the folder. If it lies elsewhere than it did, write where into `data` of '
-                 '`training_config.json`; that it is the same is checked by its content.')
+        where = ('The screen is not in the folder. If it lies elsewhere than it did, write where '
+                 'into `data` of `training_config.json`; that it is the same is checked by its '
+                 'content.')
+    own = [f"{part}={value if isinstance(value, str) else '[...]'}" for part, value in read_names(run.path).items()]
+    options += ''.join(f', {part}' for part in own)         # of the user's own: no file holds them
+    model = ''.join(f', {part}' for part in own if part.startswith('model='))
+    shell = '' if own else f'In a shell: `vcc_nb predict {name} --targets TP53,MYC --out effects.csv`. '
     checkpoint = f'checkpoint_epoch_{run.trained.history.best_epoch:04}.pt'
-    return (f"## How to load it\n\n```python\nfrom vcc_nb import ScaledTrainingPipeline\n"
-            f"pipeline = ScaledTrainingPipeline.load('{run.path.name}'{options}).read()\n"
-            f"effects = pipeline.predict_effects(['TP53', 'MYC'])        # AnnData: target x gene\n```\n\n"
-            f'The weights alone:\n\n```python\nfrom vcc_nb.training.checkpoints import load_checkpoint\n'
-            f"model, about = load_checkpoint('{run.path.name}/{checkpoint}')\n```\n\n"
-            f'In a shell: `vcc_nb predict {run.path.name} --targets TP53,MYC --out effects.csv`. {where}'.rstrip())
+    return f'''## How to load it
+
+```python
+from vcc_nb import ScaledTrainingPipeline
+pipeline = ScaledTrainingPipeline.load({name!r}{options}).read()
+effects = pipeline.predict_effects(['TP53', 'MYC'])        # AnnData: target x gene
+```
+
+The weights alone:
+
+```python
+from vcc_nb.training.checkpoints import load_checkpoint
+model, about = load_checkpoint('{name}/{checkpoint}'{model})
+```
+
+{shell}{where}'''.rstrip()
 
 
 def _about_licence(run) -> str:
     "What the licence at the top is, and whose."
     licences = ', '.join(dict.fromkeys(data_of(run.task.screen).licence))
-    return (f'## Licence\n\nOf the data: {licences}. The `license` at the top repeats it; before you publish the weights, '
-            'put there what you give them away under, which the licence of the data must allow.')
+    return (f'## Licence\n\nOf the data: {licences}. The `license` at the top repeats it; before you '
+            'publish the weights, put there what you give them away under, which the licence of '
+            'the data must allow.')
 
 
 def model_card(run) -> str:
     "The card of a run (`Run` of `76_pipeline`): YAML for hubs, then a page of Markdown."
-    parts = [as_yaml(front_matter(run)), _about_model(run), _about_tests(run), _limits(run), _how_to_load(run), _about_licence(run)]
-    return '\n\n'.join(parts) + '\n'
+    parts = (_about_model, _about_tests, _limits, _how_to_load, _about_licence)
+    return '\n\n'.join([as_yaml(front_matter(run)), *(part(run) for part in parts)]) + '\n'
 
-# %% ../../nbs/7_run/77_card.ipynb #2365efd4
+# %% ../../nbs/7_run/77_card.ipynb #a184a0d8
 def _signed(card:str) -> str:
     "The card with a last line that says what it is."
     digest = hashlib.sha256(card.encode()).hexdigest()[:16]
@@ -149,10 +190,11 @@ def _signed(card:str) -> str:
 def _is_own(path:Path) -> bool:
     "Is the file a card, as a run left it?"
     try:
-        card, _, last = path.read_text(encoding='utf-8').rstrip('\n').rpartition('\n<!-- made by vcc_nb')
+        text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError):
         return False
-    return bool(last) and _signed(card) == path.read_text(encoding='utf-8')
+    card, mark, _ = text.rpartition('\n<!-- made by vcc_nb')
+    return bool(mark) and _signed(card) == text
 
 
 def write_card(run) -> Path:        # None: both names are taken by files of somebody else

@@ -529,8 +529,8 @@ _commands['compare'] = _Command(
     examples=('vcc_nb compare training_runs/a training_runs/b --picture compare.png',))
 
 # %% ../../nbs/7_run/82_cli.ipynb #6a023264
-_method = ("'no change', 'training mean', 'kernel ridge', 'transfer', 'network' or 'blend'; of several contexts also "
-           "'same target' and 'across contexts' (default: blend)")
+_method = ("'no change', 'training mean', 'kernel ridge', 'kernel ridge, responses' (with an atlas), 'transfer', "
+           "'network' or 'blend'; of several contexts also 'same target' and 'across contexts' (default: blend)")
 _screen_in_memory = 'the screen, where the run was given it in memory'
 
 def _accept_option(parser):
@@ -612,7 +612,8 @@ def _atlas_options(parser):
     add('action', choices=('build',), metavar='build', help='make an atlas of files')
     add('files', nargs='+', metavar='[LINE=]FILE',
         help='.h5ad of effects or cells, .csv, .tsv or .parquet of changes or ranks (a row a perturbation, or a row a '
-             'perturbation and gene), or an atlas made before; LINE: of the cells (default: as the file says, or its name)')
+             'perturbation and gene), or an atlas made before; LINE: of the cells (default: as the file says): a run '
+             'leaves out the line that it predicts')
     add('--out', required=True, metavar='FILE', help='.parquet')
     add('--dims', type=within_range(int, 1, 4096), default=64, metavar='N', help='numbers a gene and file (default: 64)')
     add('--without', action='append', metavar='NAME', help='a screen or line of the atlases to leave out')
@@ -634,13 +635,14 @@ def _atlas(
     atlas.save(out)
     strength = atlas.strength.median()
     for name, about in atlas.screens.iterrows():
-        print(f'{name}: {about.targets:,} knock-downs in {about.context}, {about.genes:,} genes, median strength {strength[name]:.2f}')
+        print(f'{name}: {about.targets:,} knock-downs in {about.context}, {about.genes:,} genes, '
+              f'median strength {strength[name]:.2f}')
     print(f'{len(atlas.table):,} genes: {out}')
 
 
 _commands['atlas'] = _Command(
     _atlas, _atlas_options, 'which genes respond alike, learned from screens of other lines',
-    examples=('vcc_nb atlas build K562=k562_gwps.csv rpe1_effects.h5ad --out my_atlas.parquet',
+    examples=('vcc_nb atlas build K562=k562_genome_wide.h5ad RPE1=rpe1.h5ad --out my_atlas.parquet',
               'vcc_nb train --data my_screen.h5ad --atlas my_atlas.parquet'))
 
 # %% ../../nbs/7_run/82_cli.ipynb #cde5a0af

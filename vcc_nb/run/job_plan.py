@@ -21,12 +21,11 @@ from ..core import VCCError
 from ..kernels import numba_threads
 from ..data.embedded import go_terms
 from ..data.storage import row_blocks
-from ..model.state_model import MemoryEfficientStateModel
 from ..training import memory
 from ..training.curriculum import drawn_cells_gb
 from ..training.batches import Batch
 from ..training.loop import Optimizer
-from ..training.memory import TrainingStep, held_now
+from ..training.memory import TrainingStep, held_now, model_of
 from .settings import TrainingConfig
 from .task import Chosen, Task
 from .foresight import require_trainable
@@ -74,7 +73,7 @@ def time_examples(
 ) -> tuple:                 # (seconds of an example, seconds of a step besides)
     "Time training steps of two sizes, of a model with random weights."
     with torch.random.fork_rng():
-        model = MemoryEfficientStateModel(**step.sizes | dict(n_genes=n_genes))
+        model = model_of(replace(step, sizes=step.sizes | dict(n_genes=n_genes), recompute=0))
         optimizer = Optimizer(model, 100, precision=step.precision)
         run = lambda n: _timed(optimizer, _random_batch(n, step, n_genes), clock)
         run(1)                                      # kernels are compiled, moments made
@@ -117,8 +116,10 @@ def measure_rates(
 ) -> Rates:
     "Time a pass and training examples on this machine."
     value, threads = time_pass(X, clock), threads_at_once(clock)
-    power = 2. if step.sizes['attention_type'] == 'full' else 1.
+    power = 1. if step.sizes['attention_type'] in ('sparse', 'linear', 'local') else 2.
     small = min(min(phases), 500) if len(phases) == 1 else min(phases)
+    if not isinstance(step.model, str):         # of a model of the user's nothing is known but this
+        small = max(phases)
     small_example, small_step = time_examples(step, small, clock)
     fits = int(small*(longest/(3*small_example))**(1/power))
     large = min(max(phases), max(fits, small))
@@ -383,13 +384,14 @@ def describe_job(
     *,
     adata=None,             # the screen, where the config does not name it
     clock=time.perf_counter,
+    own_model=None,         # what makes a model of the user's; None: ours
 ) -> Job:
     "Sizes, speed of this machine, what this process holds: in seconds."
     start = time.perf_counter()
     looked = look_at(config, adata) if task is None else look_at_screen(task.screen)
     split = None if task is None else task.split
     sizes = sizes_of(config, looked, split, chosen, opened=task is not None)
-    step = largest_step(config, task)
+    step = largest_step(config, task, own_model)
     largest_batch = max(sizes.targets['train']*config.training.per_target, 1)
     step = replace(step, batch_size=min(step.batch_size, largest_batch))
     held_now(step)                                      # the libraries are loaded, a miniature trained
@@ -456,7 +458,8 @@ def _remedies(job:Job):
         while parts < 2*job.step.batch_size:
             yield 'train', 'accumulate', min(parts, job.step.batch_size)
             parts *= 2
-    for n_blocks in range(training.recompute + 1, job.config.model.n_layers):
+    n_layers = job.config.model.n_layers if isinstance(job.step.model, str) else 0      # ours has blocks
+    for n_blocks in range(training.recompute + 1, n_layers):
         yield 'train', 'recompute', n_blocks
     scores_gb = job.config.score.scores_gb
     for part in (2, 4, 8, 16):
@@ -560,9 +563,10 @@ def fitted_job(
     adata=None,                 # the screen, where the config does not name it
     kept:dict=None,             # flat name -> value, that were changed when the run began
     formulas:dict=formulas,
+    own_model=None,             # what makes a model of the user's; None: ours
 ) -> Fitted:
     "The job planned and fitted. `VCCError`, with what would fit, if nothing makes it fit."
-    job = describe_job(config.but(**(kept or {})), task, chosen, adata=adata)
+    job = describe_job(config.but(**(kept or {})), task, chosen, adata=adata, own_model=own_model)
     if kept is not None:                        # a run that goes on was let through when it began
         return Fitted(job.config, make_job_plan(job, formulas), _in_sentences(job, kept), kept)
     fitted = fit_job(job, formulas)
@@ -590,11 +594,12 @@ def plan_resources(
     chosen:Chosen,
     *,
     kept:dict=None,         # settings that were changed when the run began, see `Fitted`
+    own_model=None,         # what makes a model of the user's; None: ours
 ) -> RunPlan:
     "What the run will take. `VCCError` if that is more than memory_gb, or could not be scored."
     require_trainable(config, task)
-    fitted = fitted_job(config, task, chosen, kept=kept)
-    step = largest_step(fitted.config, task)
+    fitted = fitted_job(config, task, chosen, kept=kept, own_model=own_model)
+    step = largest_step(fitted.config, task, own_model)
     part = -(-step.batch_size//fitted.config.training.accumulate)
     on_disk = source_of(fitted.config, fitted.plan.sizes) == 'disk'
     data_gb = 0. if on_disk else drawn_cells_gb(task.screen, task.split, chosen.selection.table.detected)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ..core import CONTEXT, TARGET, pick
 from ..data import embedded
+from ..data.containers import LazyRows, plain_anndata
 from ..data.labels import find_context_column, labels_of, read_labels
 from ..data.screen import Screen
 from ..data.screens import context_of_file
@@ -180,7 +181,7 @@ def _look_at_one(
 ) -> Unopened:
     "The tables of one file."
     if isinstance(item, Screen): return look_at_screen(item)
-    data, file, adata = config.data, None, item
+    data, file, adata = config.data, None, plain_anndata(item)
     if isinstance(item, str) and item in ('papalexi', 'vcc_h1_sample'): adata = getattr(embedded, item)()
     elif isinstance(item, (str, Path)): adata, file = open_h5ad(item, True)
     X = expression_matrix(adata, data.layer, [], file)
@@ -257,7 +258,8 @@ def _where_it_lies(config, looked, n_values) -> dict:
     "What is said of the matrix: GiB in memory, not yet read, read for nothing; on disk?"
     some_of_it = _one_context(config) or bool(config.data.max_cells)
     is_copied = some_of_it and looked.one_file              # cells of one file are read into memory
-    on_disk = config.data.backed and is_on_disk(looked.X) and not is_copied
+    stays = config.data.backed or isinstance(looked.X, LazyRows)
+    on_disk = stays and is_on_disk(looked.X) and not is_copied
     unread = is_on_disk(looked.X) and not on_disk
     gib = bytes_of_value(looked.X)/2**30
     whole = gib*stored_values(looked.X) if unread and some_of_it and not config.data.backed else 0.

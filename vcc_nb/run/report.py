@@ -26,9 +26,9 @@ from .verdict import (across_baseline, baselines, ceiling_words, has_combined, i
     plain_baselines, score_guide, score_notes, scores_by_context, scores_with_intervals, verdicts)
 from .web_page import web_page
 
-# %% ../../nbs/7_run/78_report.ipynb #0aa352ca
+# %% ../../nbs/7_run/78_report.ipynb #fe0e1648
 def _combined(scores:pd.DataFrame) -> pd.Series:
-    "The challenge's one number of each method, counted from the plain training mean where there is one."
+    "The challenge's one number of each method, from the plain training mean if there is one."
     plain = [name for name in scores.method.unique() if name == plain_baselines[1]]
     return combined_score(scores, baseline=(plain or baselines[1:])[0]).combined
 
@@ -38,8 +38,8 @@ def verdict_section(run) -> str:
     lines, scores = verdicts(run).split('\n'), run.scores.table
     if has_combined(scores):
         combined = _combined(scores)[lambda table: table.index.isin(list(run.forecast.by_method))]
-        lines = [f'By the combined score the {combined.idxmax()} was best ({combined.max():.3f}; 0 is the training mean, '
-                 '1 is perfect).', *lines]
+        lines = [f'Best by the combined score: {combined.idxmax()} ({combined.max():.3f}; 0 is the '
+                 'training mean, 1 is perfect).', *lines]
     return '## Verdict\n\n' + '\n'.join(f'- {line}' for line in lines)
 
 # %% ../../nbs/7_run/78_report.ipynb #cacaa313
@@ -57,8 +57,8 @@ def _how_scored(run):
     yield score_notes(scores, season)
     yield 'In brackets stands the 95% interval of the mean (bootstrap over perturbations).'
     if has_combined(scores):
-        yield ("**Combined** is the challenge's one number: the mean of the shares of the way from the plain training mean "
-               '(0) to perfect (1), nothing below 0.')
+        yield ("**Combined** is the challenge's one number: the mean of the shares of the way from "
+               'the plain training mean (0) to perfect (1), nothing below 0.')
     yield ceiling_words(scores)
     yield f'Official scorer: {scorer}. One row a perturbation is in `scores.csv`{changing}.'
 
@@ -193,9 +193,10 @@ def ablation_section(table) -> str:
 # %% ../../nbs/7_run/78_report.ipynb #56f98d73
 def answer_section(run):
     "What was predicted, by which methods, and what parts of the run are worth."
-    yield ('## What was predicted\n\nThe changes that the blend predicts, gene by gene, for the held-out perturbations of the '
-           'strongest effect; all panels have the same axes. Changes are of the mean log-normalised expression, perturbed '
-           'cells less controls, in natural log: -0.69 is half, 0.69 is double.')
+    yield ('## What was predicted\n\nThe changes that the blend predicts, gene by gene, for the '
+           'held-out perturbations of the strongest effect; all panels have the same axes. Changes '
+           'are of the mean log-normalised expression, perturbed cells less controls, in natural '
+           'log: in a well expressed gene -0.69 is about half and 0.69 about double.')
     yield '![predicted against measured change of each gene](effects.png)'
     yield from method_section(run)
     ablations = run.path/'ablations.csv'
@@ -228,8 +229,8 @@ def data_section(run):
 def audits_of(run) -> list:     # of `ScreenAudit`
     "The audit of the screen; of several files, of each with perturbations."
     screen = run.task.screen
-    parts = [part for part in screen.parts if part.learned] if isinstance(screen, Screens) else [screen]
-    return [check_screen(part) for part in parts]
+    parts = screen.parts if isinstance(screen, Screens) else [screen]
+    return [check_screen(part) for part in parts if part.learned]
 
 
 def audit_section(audits:list) -> str:
@@ -372,8 +373,8 @@ def sections(run):
 def write_report(
     run,            # a `Run` of `76_pipeline`
 ) -> Path:          # training_report.md
-    """Write the report, its pictures (losses.png, scores.png, effects.png), the same as one HTML file and the model card
-    into the run's folder; warns where a package for the latter two is not there."""
+    """Write the report, its pictures (losses.png, scores.png, effects.png), the same as one HTML
+    file, and the model card; warns where a package for the latter two is not there."""
     import matplotlib.pyplot as plt
     measured = run.task.screen.effects(run.task.split.rows(run.task.screen, 'test'))
     history = run.trained.history
@@ -385,7 +386,8 @@ def write_report(
             figure.savefig(path, dpi=110)
         plt.close(figure)
     text = '\n\n'.join(sections(run)) + '\n'
-    _if_installed('training_report.html', lambda: _write(run.path/'training_report.html', web_page(text, run.path)))
+    html = run.path/'training_report.html'
+    _if_installed(html.name, lambda: _write(html, web_page(text, run.path)))
     _if_installed('the model card', lambda: write_card(run))
     return _write(run.path/'training_report.md', text)      # last: a run that has it has ended
 
@@ -440,7 +442,7 @@ def _files_of(run:Path):
         raise VCCError(f'the run {str(run)!r} is not finished (it has no {missing[0]}); '
                        f'compare it when it is')
     from vcc_nb.run.folder import RunFolder, read_json
-    folder = RunFolder.read(run)            # every file compared with its checksum
+    folder = RunFolder.read(run, own_parts=None)        # every file compared with its checksum
     data = {'data fingerprint': folder.mark.digest if folder.mark else None}
     return folder.config.flat() | data, read_json(run/names[1]), pd.read_csv(run/'scores.csv')
 

@@ -10,6 +10,7 @@ __all__ = ['largest_step', 'unread_data_gb', 'Plan', 'make_plan', 'machine_memor
 # %% ../../nbs/7_run/74_resources.ipynb #96b8b996
 import contextlib, math, os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from ..core import pick, pick_device
@@ -17,6 +18,8 @@ from ..data import embedded
 from ..data.screen import Screen
 from ..data.storage import open_h5ad
 from ..genes.likeness import read_gene_table
+from ..model.attention import random_graph
+from ..model.own_model import build_model, wants
 from ..training import memory
 from ..training.memory import Estimate, TrainingStep, held_now
 from ..training.precision import pick_precision
@@ -28,6 +31,7 @@ from .task import Task
 def largest_step(
     config:TrainingConfig,
     task:Task=None,         # None: before the screen is opened, any batch can be filled
+    own_model=None,         # what makes a model of the user's; None: ours
 ) -> TrainingStep:
     "A training step of the largest phase. Memory of Apple's GPU counts as the processor's."
     training, model = config.training, config.model
@@ -43,10 +47,18 @@ def largest_step(
     names = ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')
     sizes = {name: getattr(model, name) for name in names} | dict(n_features=n_features)
     device = pick_device(training.device)
-    return TrainingStep(sizes=dict(n_genes=config.genes.target_genes, **sizes), batch_size=batch,
+    own = {} if own_model is None else dict(model=partial(_with_stand_ins, own_model))
+    return TrainingStep(sizes=dict(n_genes=config.genes.target_genes, **sizes), batch_size=batch, **own,
                         precision=pick_precision(training.precision, device),
                         recompute=training.recompute,
                         device='cuda' if device.type == 'cuda' else 'cpu')
+
+
+def _with_stand_ins(make, n_genes, **sizes):
+    "A model of the user's, made of genes without names and a network at random."
+    genes = [f'gene {i}' for i in range(n_genes)]
+    network = dict(network=random_graph(n_genes)) if wants(make, 'network') else {}
+    return build_model(make, n_genes=n_genes, genes=genes, **network, **sizes)
 
 # %% ../../nbs/7_run/74_resources.ipynb #23498184
 def unread_data_gb(config:TrainingConfig, adata=None) -> float:
@@ -132,6 +144,10 @@ def machine_memory_gb(device:str) -> float:
     return min(limits, default=math.inf)/2**30
 
 # %% ../../nbs/7_run/74_resources.ipynb #111adbc1
-def plan_unread(config:TrainingConfig, adata=None) -> Plan:
+def plan_unread(
+    config:TrainingConfig,
+    adata=None,             # the screen, where the config does not name it
+    own_model=None,         # what makes a model of the user's; None: ours
+) -> Plan:
     "What training will take at most, before the screen is opened."
-    return make_plan(largest_step(config), unread_data_gb(config, adata))
+    return make_plan(largest_step(config, own_model=own_model), unread_data_gb(config, adata))

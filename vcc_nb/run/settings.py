@@ -6,12 +6,12 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/settings.html.md"""
 
 # %% auto #0
 __all__ = ['groups', 'efforts', 'demo', 'Rule', 'within', 'one_of', 'read_by', 'checked', 'check_settings', 'as_labels',
-           'as_data', 'paths_of', 'with_paths', 'DataSettings', 'SplitSettings', 'GeneSettings', 'ModelSettings',
-           'as_phases', 'TrainSettings', 'choices_of', 'ScoreSettings', 'TrainingConfig', 'setting_fields', 'of_effort',
-           'create_training_config', 'setting_help']
+           'as_data', 'paths_of', 'with_paths', 'DataSettings', 'SplitSettings', 'GeneSettings', 'own_attention',
+           'ModelSettings', 'as_phases', 'TrainSettings', 'choices_of', 'ScoreSettings', 'TrainingConfig',
+           'setting_fields', 'of_effort', 'create_training_config', 'setting_help']
 
 # %% ../../nbs/7_run/70_settings.ipynb #e0dc9608
-import inspect, os, typing
+import inspect, os, sys, typing
 from functools import cache
 from dataclasses import MISSING, asdict, dataclass, field as dataclass_field, fields, is_dataclass
 from numbers import Real
@@ -27,6 +27,8 @@ class Rule:
     high:float|None = None      # the largest
     ends:str = '[]'             # '(' or ')' where that end itself is left out
     choices:tuple = ()          # texts, one of which it must be
+    joined:object = None        # function: more choices, which came after; None: there are none
+    own:str = ''                # where something of your own goes, for messages
     reader:object = None        # function: what was given -> the value; `VCCError` for anything else
 
 
@@ -39,10 +41,14 @@ def within(
     return dataclass_field(default=default, metadata=dict(rule=Rule(low, high, ends)))
 
 
-def one_of(default, *choices):
-    "A text among these; the default is one of them, or None."
+def one_of(
+    default,            # one of the choices, or None
+    *choices,
+    **more,             # joined and own, see `Rule`
+):                      # -> field of a dataclass
+    "A text among these."
     choices = choices if default is None else (default, *choices)
-    return dataclass_field(default=default, metadata=dict(rule=Rule(choices=choices)))
+    return dataclass_field(default=default, metadata=dict(rule=Rule(choices=choices, **more)))
 
 
 def read_by(reader):
@@ -156,7 +162,7 @@ def checked(
         return rule.reader(value)
     value = _of_python(value)
     if rule.choices and isinstance(value, str):
-        return pick(value, rule.choices, name)
+        return _picked(name, value, rule)
     for kind in () if rule.choices else kinds:
         try:
             value_read = _readers[kind](value)
@@ -165,7 +171,18 @@ def checked(
         if _is_within(value_read, rule):
             return value_read
     cure = '' if default is MISSING else f'; the default is {default!r}'
-    raise VCCError(f'{name}={_shown(value)} must be {_must_be(annotation, rule)}{cure}')
+    own = f'; {rule.own}' if rule.own else ''
+    raise VCCError(f'{name}={_shown(value)} must be {_must_be(annotation, rule)}{cure}{own}')
+
+
+def _picked(name:str, value:str, rule:Rule) -> str:
+    "The value, one of the choices or of those that joined."
+    if rule.joined is None:
+        return pick(value, rule.choices, name)
+    try:
+        return pick(value, dict.fromkeys([*rule.choices, *rule.joined()]), name)
+    except VCCError as error:
+        raise VCCError(f'{error}; {rule.own}') from None
 
 
 def _is_within(value, rule:Rule) -> bool:
@@ -300,10 +317,23 @@ class GeneSettings:
         check_settings(self)
 
 # %% ../../nbs/7_run/70_settings.ipynb #ce067097
+def _attention():
+    "The module of attention where it is loaded, or None."
+    return sys.modules.get('vcc_nb.model.attention')
+
+
+def own_attention() -> list:
+    "Names of the kinds of attention that `register_attention` made known in this process."
+    return list(_attention().own_kinds) if _attention() else []
+
+_your_attention = dict(
+    joined=own_attention, own='one of your own is made known by register_attention(name, function)')
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     "Sizes of the network."
-    attention_type:str = one_of('sparse', 'linear', 'local', 'full')    # which genes a gene reads
+    attention_type:str = one_of('sparse', 'linear', 'local', 'full', **_your_attention)     # which genes a gene reads
     neighbours:int = within(32, 1, 100_000)     # genes that a gene reads, with itself; 1: itself
     embed_dim:int = within(128, 1, 65_536)      # width of a gene token
     n_heads:int = within(4, 1, 1024)            # attention heads
@@ -377,6 +407,9 @@ def _phase_value(
         raise VCCError(f'{where} has {_shown(value)} for {setting.name!r}, which must be {what}') from None
 
 # %% ../../nbs/7_run/70_settings.ipynb #02385643
+_your_loss = dict(
+    own='a function of your own stands beside the config: ScaledTrainingPipeline(config, loss=...)')
+
 @dataclass(frozen=True)
 class TrainSettings:
     "How the network is trained."
@@ -389,7 +422,7 @@ class TrainSettings:
     learning_rate:float = within(1e-3, 0, 100, '(]')    # highest of each phase
     warmup:float = within(0.3, 0, 1, '[)')          # share of a phase's steps in which the rate rises
     residual:bool = True            # learn what the closed form leaves over; False: the whole change
-    loss:str = one_of('mse', 'huber', 'weighted', 'weighted_huber', 'energy')   # energy: of cells
+    loss:str = one_of('mse', 'huber', 'weighted', 'weighted_huber', 'energy', **_your_loss)     # energy: of cells
     ema:float|None = within(None, 0, 1, '()')       # decay of a mean of weights that is kept; None: none
     new_rows:str = one_of('random', 'neighbours')   # rows of genes that join, or means of neighbours
     carry_optimizer:bool = True     # take along what the optimizer remembers from phase to phase
@@ -466,7 +499,9 @@ class TrainingConfig:
                 raise VCCError(f'{name}={_shown(getattr(self, name))} must be a {kind.__name__}; '
                                f'flat names are for create_training_config')
         check_settings(self, only=('output_dir', 'seed'))
-        reads_neighbours = self.model.attention_type in ('sparse', 'local')
+        kind = self.model.attention_type
+        own = kind not in choices_of(ModelSettings)['attention_type']
+        reads_neighbours = _attention().reads_by_network(kind) if own else kind in ('sparse', 'local')
         if self.training.new_rows == 'neighbours' and not reads_neighbours:
             raise VCCError(f"new_rows='neighbours' needs to know who they are, and attention_type="
                            f"{self.model.attention_type!r} has no network: use 'sparse' or 'local'")
@@ -544,6 +579,9 @@ def create_training_config(
     if epochs is not MISSING:
         settings['epochs'] = epochs
     for name in settings:
+        if name in ('model', 'methods', 'adata'):
+            raise VCCError(f'{name}= is no setting, which fits into a file, and stands beside the config: '
+                           f'ScaledTrainingPipeline(config, {name}=...)')
         pick(name, _group_of, 'setting')
     if 'effort' in settings:
         settings = of_effort(settings['effort']) | settings

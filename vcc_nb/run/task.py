@@ -6,9 +6,10 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/task.html.md"""
 
 # %% auto #0
 __all__ = ['open_data', 'effects_elsewhere', 'with_cells', 'cells_of_context', 'cells_asked_for', 'Task', 'context_held_out',
-           'new_split', 'require_usable', 'open_cells', 'screen_atlas', 'open_task', 'Chosen', 'choose_genes']
+           'new_split', 'require_usable', 'atlas_of_run', 'open_cells', 'open_task', 'Chosen', 'choose_genes']
 
 # %% ../../nbs/7_run/71_task.ipynb #92b7bf49
+from copy import copy
 from dataclasses import dataclass
 import anndata as ad, numpy as np, pandas as pd
 from ..core import TARGET, VCCError, np_rng, pick
@@ -195,6 +196,21 @@ def require_usable(split:Split, screen:Screen):
                        f'scoring needs at least 2 to tell apart, and so does the choice of methods: '
                        f'hold out another share (test=)')
 
+# %% ../../nbs/7_run/71_task.ipynb #22df61b8
+def atlas_of_run(config:TrainingConfig, screen:Screen) -> tuple:
+    "(`ResponseAtlas` of other lines that the settings name, sentences about it); (None, []) where they name none."
+    if config.genes.atlas is None:
+        return None, []
+    line = screen.context_names[0]
+    atlas, left_out = open_atlas(config.genes.atlas, line)
+    notes = [f'atlas of responses: {"; ".join(atlas.screens.index)}']
+    if left_out is not None:
+        notes.append(left_out)
+    if line == 'all':                               # as the screen calls it where it has no name
+        notes.append('the screen names no line, so nothing of the atlas is left out as being of the same; if a screen of '
+                     'it is, leave that out: vcc_nb atlas build ATLAS --without NAME --out NEW')
+    return atlas, notes
+
 # %% ../../nbs/7_run/71_task.ipynb #0529a161
 def open_cells(config:TrainingConfig, adata=None) -> tuple:
     "(Screen of the cells asked for, effects measured elsewhere or None). `VCCError` for what is refused."
@@ -207,18 +223,11 @@ def open_cells(config:TrainingConfig, adata=None) -> tuple:
     screen.require_even_contexts()
     screen = cells_asked_for(screen, config)
     _require_no_clash(config, screen.context_names)
-    screen_atlas(config, screen)                    # what is wrong with it is said at once
+    _, notes = atlas_of_run(config, screen)      # what is wrong with it is said at once
+    if notes:
+        screen = copy(screen)                       # which may be the user's own
+        screen.notes = [*screen.notes, *notes]
     return screen, elsewhere
-
-
-def screen_atlas(config:TrainingConfig, screen:Screen):
-    "The `ResponseAtlas` of other lines that the settings name, or None; what is left out of it the screen notes."
-    if config.genes.atlas is None:
-        return None
-    atlas, note = open_atlas(config.genes.atlas, screen.context_names[0])
-    if note is not None and note not in screen.notes:
-        screen.notes.append(note)
-    return atlas
 
 
 def _require_no_clash(config:TrainingConfig, contexts:list):
@@ -236,7 +245,7 @@ def _require_no_clash(config:TrainingConfig, contexts:list):
                        f'leave it out, or {alone}')
     if atlas is not None:
         raise VCCError(f'atlas={atlas!r} is of other lines than the one that is predicted, and this run has {names}; '
-                       f'leave it out, or name one (context=)')
+                       f'leave it out, or {alone}')
     if amplitude_for is not None:
         raise VCCError(f'amplitude_for={amplitude_for!r} is for methods of one context, and this run has {names}, '
                        f'of which each is left out to choose an amplitude; leave it out, or {alone}')

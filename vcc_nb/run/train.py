@@ -6,8 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/train.html.md"""
 
 # %% auto #0
 __all__ = ['prior_features', 'task_kernel', 'ClosedForms', 'closed_forms', 'effects_to_learn_from', 'base_effects', 'phases_of',
-           'reads_network', 'task_network', 'network_read', 'where_cells_wait', 'Trained', 'train_network',
-           'genes_of_phase']
+           'reads_network', 'gives_network', 'task_network', 'network_read', 'where_cells_wait', 'Trained',
+           'train_network', 'genes_of_phase']
 
 # %% ../../nbs/7_run/72_train.ipynb #c379e396
 from collections import deque
@@ -20,7 +20,9 @@ from ..data.splits import Split
 from ..genes.likeness import gene_features, gene_kernel, perturbation_rows, read_gene_table
 from ..data.symbols import match_symbols
 from ..genes.network import gene_network
+from ..model.attention import reads_by_network
 from ..model.losses import make_loss
+from ..model.own_model import wants
 from ..training.curriculum import drawn_cells_gb, phase_genes, train_in_phases
 from ..training.disk_cells import until_done
 from ..training.loop import History
@@ -32,9 +34,10 @@ from ..effects.responses import ResponseRidge
 from ..effects.ridge import KernelRidge, QuickKernel
 from ..effects.transfer import Transfer
 from ..effects.own_transcript import OwnTranscript
+from .own_parts import OwnParts
 from .settings import GeneSettings, TrainingConfig
 from .several import left_out, methods_across, ways_to_leave_out
-from .task import Chosen, Task, screen_atlas
+from .task import Chosen, Task, atlas_of_run
 
 # %% ../../nbs/7_run/72_train.ipynb #2ff1232a
 def prior_features(
@@ -76,7 +79,7 @@ def _as_it_is(method):
 @dataclass(frozen=True, eq=False)
 class ClosedForms:
     "The closed forms of a run; each remembers its fits."
-    plain:list              # the kernel ridge and, as far as given, with an atlas, and the transfer; see `72_several`
+    plain:list              # the kernel ridge; with an atlas, or effects from elsewhere, more; see `72_several`
     own:list                # the same, with the rule for the target's own transcript
     kernel:object           # how alike genes are; quick for the targets of the screen
     control:np.ndarray|None # (genes,) mean log-normalised expression of the control cells; None: see `controls`
@@ -87,26 +90,44 @@ class ClosedForms:
     everywhere:object = _as_it_is       # function: a method of one context -> one for all of the run
     judge:object = None                 # score that decides how far to go to the network; None: least squares
     leave:str = 'targets'               # out, to weigh the methods; or 'contexts'
+    yours:tuple = ()                    # methods of the user's, see `54_own_method`
 
 
-def closed_forms(config:TrainingConfig, task:Task) -> ClosedForms:
-    "The closed forms of a run, not fitted yet."
+def closed_forms(
+    config:TrainingConfig,
+    task:Task,
+    own_parts:OwnParts=OwnParts(),      # of the user's: the methods beside these
+) -> ClosedForms:
+    "The closed forms of a run, not fitted yet, and the methods of the user's."
     kernel = QuickKernel(task_kernel(config, task), task.screen.targets)
     once = partial(_fit_once, task=task)
     if task.across:
         methods = methods_across(config, task, kernel)
-        plain = [once(method) for method in methods.listed]
-        own = [once(OwnTranscript(method)) for method in plain]
-        base = once(OwnTranscript(once(methods.base)))
-        return ClosedForms(plain, own, kernel, None, base, task.screen.control_means(), methods.baselines,
-                           methods.elsewhere, Pooled, methods.judge, methods.leave)
+        yours = [once(method if method.across else Pooled(method)) for method in own_parts.methods]
+        return _forms_across(task, kernel, methods, once, yours)
     control, plain = task.screen.control_mean(), [once(KernelRidge(kernel, choose=True))]
-    if config.genes.atlas is not None:
-        plain.append(once(ResponseRidge(screen_atlas(config, task.screen), plain[0])))
+    atlas, _ = atlas_of_run(config, task.screen)
+    if atlas is not None:
+        plain.append(once(ResponseRidge(atlas, plain[0])))
     if task.elsewhere is not None:
         plain.append(once(Transfer(task.elsewhere, plain[-1])))
     own = [once(OwnTranscript(method, control)) for method in plain]
-    return ClosedForms(plain, own, kernel, control, own[-1])
+    return ClosedForms(plain, own, kernel, control, own[-1], yours=tuple(map(once, own_parts.methods)))
+
+
+def _forms_across(
+    task:Task,
+    kernel,             # how alike genes are
+    methods,            # `AcrossMethods`, not fitted
+    once,               # function: a method -> the same, its fits remembered
+    yours,              # methods of the user's
+) -> ClosedForms:
+    "The closed forms of a run across contexts."
+    plain = [once(method) for method in methods.listed]
+    own = [once(OwnTranscript(method)) for method in plain]
+    base = once(OwnTranscript(once(methods.base)))
+    return ClosedForms(plain, own, kernel, None, base, task.screen.control_means(), methods.baselines,
+                       methods.elsewhere, Pooled, methods.judge, methods.leave, tuple(yours))
 
 
 def _fit_once(method, task:Task) -> FitOnce:
@@ -152,7 +173,13 @@ def phases_of(config:TrainingConfig, n_genes:int) -> tuple:     # (phases, epoch
 
 def reads_network(config:TrainingConfig) -> bool:
     "Does this kind of attention read a network of genes, and not itself alone?"
-    return config.model.attention_type in ('sparse', 'local') and config.model.neighbours > 1
+    return reads_by_network(config.model.attention_type) and config.model.neighbours > 1
+
+
+def gives_network(config:TrainingConfig, own_parts:OwnParts) -> bool:
+    "Is a network made for the model? A model of the user's has to name it."
+    wanted = own_parts.model is None or wants(own_parts.model, 'network')
+    return wanted and reads_by_network(config.model.attention_type)
 
 
 def task_network(genes, config:TrainingConfig, task:Task):
@@ -165,9 +192,10 @@ def task_network(genes, config:TrainingConfig, task:Task):
                         screen=task.screen, split=task.split, seed=config.seed)
 
 
-def network_read(genes, config:TrainingConfig, task:Task):
+def network_read(genes, config:TrainingConfig, task:Task, own_parts:OwnParts=OwnParts()):
     "The network that a model of these genes reads, or None."
-    return task_network(genes, config, task) if reads_network(config) else None
+    is_read = reads_network(config) and gives_network(config, own_parts)
+    return task_network(genes, config, task) if is_read else None
 
 # %% ../../nbs/7_run/72_train.ipynb #df3fcddf
 class _RememberLast:
@@ -181,8 +209,8 @@ class _RememberLast:
         return self.answer
 
 # %% ../../nbs/7_run/72_train.ipynb #65e7320e
-def _training_options(config:TrainingConfig, task:Task) -> dict:
-    "What `train_in_phases` takes from the settings."
+def _training_options(config:TrainingConfig, task:Task, own_parts:OwnParts=OwnParts()) -> dict:
+    "What `train_in_phases` takes from the settings, and from what the user gives beside them."
     training, model = config.training, config.model
     sizes = {name: getattr(model, name)
              for name in ('embed_dim', 'n_heads', 'attention_type', 'n_layers', 'dropout')}
@@ -193,9 +221,12 @@ def _training_options(config:TrainingConfig, task:Task) -> dict:
             'precision', 'accumulate', 'recompute')
     options = {name: getattr(training, name) for name in loop}
     options |= dict(model_sizes=sizes, batch_options=batches, seed=config.seed, network_of=None)
-    if model.attention_type in ('sparse', 'local'):
+    options['model'] = own_parts.model
+    if gives_network(config, own_parts):
         options['network_of'] = _RememberLast(partial(task_network, config=config, task=task))
-    if training.loss != 'mse':
+    if own_parts.loss is not None:
+        options['loss_of'] = lambda genes: own_parts.loss
+    elif training.loss != 'mse':
         options['loss_of'] = lambda genes: make_loss(training.loss, task.screen, task.split, genes,
                                                      set_size=training.set_size)
     return options
@@ -235,6 +266,7 @@ def train_network(
     progress:bool=True,     # show a progress bar
     time_left=None,         # function (epochs done, labels) -> seconds until the job ends, shown in it
     cells_in=None,          # folder for those on disk, gone when training has ended; None: a temporary one
+    own_parts:OwnParts=OwnParts(),      # model and loss of the user's
 ) -> Trained:
     """Train in one phase or several, from the start or from the latest checkpoint.
 
@@ -251,7 +283,7 @@ def train_network(
         states.append(state)
         checkpoints.save(model, state)
 
-    options = _training_options(config, task)
+    options = _training_options(config, task, own_parts)
     options['batch_options']['source'] = where_cells_wait(config, task, chosen)
     with _cells_folder(config, cells_in) as folder:
         if options['batch_options']['source'] == 'disk':
@@ -264,7 +296,8 @@ def train_network(
         checkpoints.keep(model, states[-1])
     last_phase = history.epochs[-1]['phase']
     genes = genes_of_phase(last_phase, config, task, chosen)
-    network = options['network_of'](genes) if reads_network(config) else None
+    is_read = reads_network(config) and options['network_of'] is not None
+    network = options['network_of'](genes) if is_read else None
     return Trained(model, genes, network, history)
 
 

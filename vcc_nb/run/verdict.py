@@ -9,7 +9,7 @@ __all__ = ['baselines', 'across_baseline', 'plain_baselines', 'what_is_certain',
            'held_out_in_words', 'verdict', 'verdicts', 'score_guide', 'score_notes', 'ceiling_words',
            'scores_with_intervals', 'has_combined', 'scores_by_context']
 
-# %% ../../nbs/7_run/77_verdict.ipynb #5af1efe1
+# %% ../../nbs/7_run/77_verdict.ipynb #19c918fd
 import numpy as np, pandas as pd
 from ..core import CONTEXT
 from ..challenge.compare import (bootstrap_intervals, caveats, combined_score, intervals_by_context,
@@ -17,7 +17,7 @@ from ..challenge.compare import (bootstrap_intervals, caveats, combined_score, i
 from ..challenge.scorers import all_scores, directions
 from .plots import better, full_names
 
-# %% ../../nbs/7_run/77_verdict.ipynb #ba950176
+# %% ../../nbs/7_run/77_verdict.ipynb #26ed7129
 def markdown_table(
     table:pd.DataFrame,
     digits:int=3,       # of numbers that are not whole
@@ -39,7 +39,7 @@ def in_list(names) -> str:
     *first, last = map(str, names)
     return f'{", ".join(first)} and {last}' if first else last
 
-# %% ../../nbs/7_run/77_verdict.ipynb #d5ce94dd
+# %% ../../nbs/7_run/77_verdict.ipynb #a9b0c974
 baselines = ('no change', 'training mean')
 across_baseline = 'same target'         # of runs of several contexts: what was measured elsewhere
 plain_baselines = tuple(f'{name}, plain' for name in baselines)     # without the rule for own transcripts
@@ -54,12 +54,13 @@ def held_out_in_words(scores:pd.DataFrame) -> str:
     "'12 held-out perturbations', or of several contexts the number of pairs."
     if CONTEXT not in scores:
         return f'{scores.perturbation.nunique()} held-out perturbations'
-    n_pairs, contexts = len(scores[['perturbation', CONTEXT]].drop_duplicates()), sorted(scores[CONTEXT].unique())
+    n_pairs = len(scores[['perturbation', CONTEXT]].drop_duplicates())
+    contexts = sorted(scores[CONTEXT].unique())
     if len(contexts) == 1:
         return f'{n_pairs} held-out perturbations in context {contexts[0]}'
     return f'{n_pairs} held-out pairs in {len(contexts)} contexts of equal weight'
 
-# %% ../../nbs/7_run/77_verdict.ipynb #82ffe982
+# %% ../../nbs/7_run/77_verdict.ipynb #6ee3f8f9
 def _is_better(
     table:pd.DataFrame,         # method x score, means
     method:str,
@@ -85,12 +86,12 @@ def _certain_leads(
         leads[base] = sign*(above.astype(int) - below.astype(int))
     return pd.DataFrame(leads)
 
-# %% ../../nbs/7_run/77_verdict.ipynb #2d0aa292
+# %% ../../nbs/7_run/77_verdict.ipynb #d2041888
 def verdict(
     scores:pd.DataFrame,        # columns method, perturbation (and context) and scores
     method:str='network',
 ) -> str:
-    "One sentence: on which scores `method` was better than all baselines, and which differences are certain."
+    "One sentence: on which scores `method` was better than all baselines, and how certainly."
     table, to_beat = score_table(scores), baselines_in(scores)
     won = [score for score in table if _is_better(table, method, score, to_beat)]
     lost = [score for score in table if score not in won]
@@ -99,9 +100,9 @@ def verdict(
     held_out = held_out_in_words(scores)
     sentence = f'The {method} was better than {than} baselines on '
     if won:
-        sentence += in_list(won) + (f', and not on {in_list(lost)},' if lost else '') + ' on average; '
+        not_on = f', and not on {in_list(lost)},' if lost else ''
         certain = [score for score in won if (leads.loc[score] == 1).all()]
-        sentence += f'with {held_out} {_certainty(won, certain)}'
+        sentence += f'{in_list(won)}{not_on} on average; with {held_out} {_certainty(won, certain)}'
     else:
         sentence += f'no score ({in_list(lost)}), on average over {held_out}'
     worse = [f'{base} on {in_list(scores)}' for base, scores in _certainly_worse(leads).items()]
@@ -114,9 +115,11 @@ def _certainty(won:list, certain:list) -> str:
         none = {1: 'this difference is not', 2: 'neither of these differences is'}
         return f'{none.get(len(won), "none of these differences is")} certain'
     if len(certain) == len(won):
-        return {1: 'this difference is', 2: 'both differences are'}.get(len(won), 'all of these differences are') + ' certain'
-    return f'only the difference on {in_list(certain)} is certain' if len(certain) == 1 else (
-        f'only the differences on {in_list(certain)} are certain')
+        every = {1: 'this difference is', 2: 'both differences are'}
+        return f'{every.get(len(won), "all of these differences are")} certain'
+    if len(certain) == 1:
+        return f'only the difference on {certain[0]} is certain'
+    return f'only the differences on {in_list(certain)} are certain'
 
 
 def _certainly_worse(leads:pd.DataFrame) -> dict:
@@ -124,30 +127,32 @@ def _certainly_worse(leads:pd.DataFrame) -> dict:
     scores_of = {base: list(leads.index[leads[base] == -1]) for base in leads}
     return {base: scores for base, scores in scores_of.items() if scores}
 
-# %% ../../nbs/7_run/77_verdict.ipynb #3e9f6a49
-what_is_certain = ('A difference is called certain where its 95% interval (bootstrap over perturbations, paired) '
-                   'excludes 0, for each baseline.')
+# %% ../../nbs/7_run/77_verdict.ipynb #8129095b
+what_is_certain = ('A difference is called certain where its 95% interval (bootstrap over '
+                   'perturbations, paired) excludes 0, for each baseline.')
 
 def verdicts(run) -> str:
-    "What the table cannot say, a line each; then a verdict a line, on the scores that rank methods."
+    "What the table cannot say, a line each; then a verdict a line, on scores that rank methods."
     table = run.scores.table
     ranked = ranked_scores(table)
     methods = [method for method in table.method.unique() if method in run.forecast.by_method]
     to_beat = (*baselines_in(table), *plain_baselines)
     judged = [method for method in methods if method not in to_beat] if ranked else []
-    of_ranked = table[[name for name in table if name in ('method', 'perturbation', CONTEXT, *ranked)]]
+    columns = ['method', 'perturbation', CONTEXT, *ranked]
+    of_ranked = table[[name for name in table if name in columns]]
     sentences = [verdict(of_ranked, method) for method in judged]
     return '\n'.join([*caveats(table), *sentences, *([what_is_certain] if judged else [])])
 
-# %% ../../nbs/7_run/77_verdict.ipynb #c97df518
+# %% ../../nbs/7_run/77_verdict.ipynb #2306ea1f
 def score_guide(scores:pd.DataFrame, season:str) -> pd.DataFrame:
-    "A row a score of the season that is in the table: what it is called, what it asks, which way is better."
+    "A row a score of the season in the table: its name, what it asks, which way is better."
     rows = {}
     for score in all_scores:
         if score.season == season and score.name in scores:
             rows[score.name] = {'in full': full_names[score.name], 'asks': score.question,
                                 'better is': 'higher' if score.direction > 0 else 'lower',
-                                'perfect': f'{score.best:g}', 'official name': f'`{score.official}`'}
+                                'perfect': f'{score.best:g}',
+                                'official name': f'`{score.official}`'}
     return pd.DataFrame(rows).T.rename_axis('score')
 
 
@@ -155,34 +160,43 @@ def score_notes(scores:pd.DataFrame, season:str) -> str:
     "What a value of some scores means that a reader could take for an error, or for a success."
     notes = ['A PDS of 0.5 is no better than drawing lots.'] if 'PDS' in scores else []
     if 'MSE' in scores:
-        notes.append('The squared error (MSE) is scaled: 1 is about what predicting no change has. The noise that '
-                     'the measurement is expected to have is taken off, so it can fall below 0, where more is taken '
-                     'off than there was; that is no fault, and lower is better all the same.')
+        notes.append('The squared error (MSE) is scaled: 1 is about what predicting no change has. '
+                     'The noise that the measurement is expected to have is taken off, so it can '
+                     'fall below 0, where more is taken off than there was; that is no fault, and '
+                     'lower is better all the same.')
         if (score_table(scores).MSE < 0).any():
             lowest = score_table(scores).MSE
             notes.append(f'Here it does: {lowest.min():.3f} for the {lowest.idxmin()}.')
     return ' '.join(notes)
 
-# %% ../../nbs/7_run/77_verdict.ipynb #c8f9e238
+# %% ../../nbs/7_run/77_verdict.ipynb #cd2d8032
 def ceiling_words(scores:pd.DataFrame) -> str:
-    "What the noise ceiling is, and in which scores a baseline is past it; '' where there is none."
+    "What the noise ceiling is, and in which scores methods are past it; '' where there is none."
     table = score_table(scores)
     ceilings = [method for method in table.index if method.startswith('noise ceiling')]
     if not ceilings:
         return ''
-    words = ("The **noise ceiling** is one half of each perturbation's cells predicting the other half: what measuring "
-             'again, with half of the cells, would score. It is a yardstick and no limit.')
-    passed = [f'{base} in {score} ({table.loc[base, score]:.3g}; the ceiling {table.loc[ceilings[0], score]:.3g})'
-              for score in table for base in baselines
-              if base in table.index and _is_better(table, base, score, ceilings)]
+    words = ("The **noise ceiling** is one half of each perturbation's cells predicting the other "
+             'half: what measuring again, with half of the cells, would score. It is a yardstick '
+             'and no limit.')
+    others = table.index.difference([*ceilings, *plain_baselines], sort=False)
+    passed = []
+    for score in table:
+        methods = [name for name in others if _is_better(table, name, score, ceilings)]
+        if methods:
+            best = (table.loc[methods, score]*directions[score]).idxmax()
+            passed.append(f'in {score} by {in_list(methods)} (at best '
+                          f'{table.loc[best, score]:.3g}; the ceiling '
+                          f'{table.loc[ceilings[0], score]:.3g})')
     if passed:
-        words += (f' Here it is passed by {in_list(passed)}. That is no error: a half of the cells carries its own '
-                  'noise into what it predicts and is compared with a half that is as noisy, while a baseline carries '
-                  'little noise and is compared with all cells; where effects are small beside the noise, saying '
-                  'nothing is nearer to the truth than saying something noisy.')
+        words += (f' Here it is passed {in_list(passed)}. That is no error: a half of the cells '
+                  'carries its own noise into what it predicts, and is compared with a half that '
+                  'is as noisy; a method carries little noise, and is compared with all cells. '
+                  'Where effects are small beside the noise, even saying nothing (no change) can '
+                  'be nearer to the truth than measuring again.')
     return words
 
-# %% ../../nbs/7_run/77_verdict.ipynb #01bd711d
+# %% ../../nbs/7_run/77_verdict.ipynb #1bebe6f0
 def scores_with_intervals(scores:pd.DataFrame) -> pd.DataFrame:
     "method x score, as text: the mean over perturbations and, in brackets, its bootstrap interval."
     table = score_table(scores)
@@ -208,18 +222,20 @@ def has_combined(scores:pd.DataFrame) -> bool:
     "Is there one number of all scores of 2025: do all of them rank methods?"
     return set(score_table(scores)) == set(ranked_scores(scores)) == {'DES', 'PDS', 'MAE'}
 
-# %% ../../nbs/7_run/77_verdict.ipynb #21736c1a
+# %% ../../nbs/7_run/77_verdict.ipynb #90e41f69
 def scores_by_context(scores:pd.DataFrame) -> str:
-    "A table a score: method x context, means with their intervals; '' where there are not two contexts."
+    "A table a score: method x context, means with intervals; '' where there are no two contexts."
     if CONTEXT not in scores or scores[CONTEXT].nunique() < 2:
         return ''
     table = intervals_by_context(scores)
     cells = [f'{row["mean"]:.4f} ({row.low:.4f} to {row.high:.4f})' for _, row in table.iterrows()]
     cells = pd.Series(cells, index=table.index)
-    methods, contexts = list(dict.fromkeys(scores.method)), list(dict.fromkeys(cells.index.get_level_values(CONTEXT)))
+    methods = list(dict.fromkeys(scores.method))
+    contexts = list(dict.fromkeys(cells.index.get_level_values(CONTEXT)))
     parts = []
     for score in score_table(scores):
         of_score = cells.xs(score, level='score').unstack(CONTEXT).loc[methods, contexts]
-        parts.append(f'**{score}** ({better.get(score, "")})\n\n{markdown_table(of_score.rename_axis("method"))}')
+        rows = markdown_table(of_score.rename_axis('method'))
+        parts.append(f'**{score}** ({better.get(score, "")})\n\n{rows}')
     return ('### By context\n\nPerturbations are drawn within each context; the mean is over contexts, '
             'each of equal weight.\n\n' + '\n\n'.join(parts))

@@ -7,19 +7,19 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/web_page.html.md"""
 # %% auto #0
 __all__ = ['with_pictures', 'web_page']
 
-# %% ../../nbs/7_run/77_web_page.ipynb #af7a8c97
+# %% ../../nbs/7_run/77_web_page.ipynb #e10f8074
 import base64, re
 from html import escape, unescape
 from pathlib import Path
 
-# %% ../../nbs/7_run/77_web_page.ipynb #3edc7079
+# %% ../../nbs/7_run/77_web_page.ipynb #8f6a53a0
 _kinds = {'.png': 'image/png', '.jpg': 'image/jpeg', '.svg': 'image/svg+xml'}
 
 def with_pictures(
     html:str,
     folder,         # where the pictures are
 ) -> str:
-    "The HTML with each picture in it that lies in the folder; one that is not there becomes its description."
+    "The HTML with each picture in it that lies in the folder; of others the description."
     def embed(match):
         description, path = match['alt'], Path(folder)/unescape(match['src'])
         if not path.is_file() or path.suffix not in _kinds:
@@ -28,12 +28,15 @@ def with_pictures(
         return f'<img src="data:{_kinds[path.suffix]};base64,{data}" alt="{description}">'
     return re.sub(r'<img src="(?P<src>[^"]*)" alt="(?P<alt>[^"]*)"[^>]*>', embed, html)
 
-# %% ../../nbs/7_run/77_web_page.ipynb #598b6a80
+# %% ../../nbs/7_run/77_web_page.ipynb #90bae70e
 _style = '''
-body {font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem}
+body {font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
+    padding: 0 1rem}
 h1, h2, h3 {line-height: 1.2; margin-top: 2rem}
-table {border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto}
-th, td {border-bottom: 1px solid #ddd; padding: .25rem .75rem; text-align: left; vertical-align: top}
+table {margin: 1.25rem 0; border-collapse: collapse; font-size: .85rem; display: block;
+    overflow-x: auto}
+th, td {border-bottom: 1px solid #ddd; padding: .25rem .75rem; text-align: left;
+    vertical-align: top}
 pre {font-size: .75rem; line-height: 1.35; overflow-x: auto; background: #f6f6f6; padding: .75rem}
 code {background: #f6f6f6; overflow-wrap: anywhere}
 img {max-width: 100%}
@@ -46,8 +49,9 @@ def web_page(
     "The page as HTML; its first heading is its title."
     import mistune
     to_html = mistune.create_markdown(escape=True, plugins=['table'])
+    body = with_pictures(to_html(markdown), folder)
     heading = re.search(r'^# (.*)$', markdown, re.M)
     title = escape(heading[1]) if heading else 'Report'
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
-            f'<style>{_style}</style>\n</head>\n<body>\n{with_pictures(to_html(markdown), folder)}</body>\n</html>\n')
+            f'<style>{_style}</style>\n</head>\n<body>\n{body}</body>\n</html>\n')

@@ -12,6 +12,7 @@ import html, io, time
 from pathlib import Path
 import pandas as pd
 from ..core import near
+from ..jupyter import html_table
 from ..genes.evidence import evidence
 from ..genes.selection import BiologicalGeneSelector, GeneSelection, default_quotas, shares
 from .plots import plot_losses
@@ -57,9 +58,7 @@ def _kept_table(
     kept = share.loc[chosen.index].groupby(chosen.chosen_as, sort=False).sum()
     kept.insert(0, 'genes', chosen.chosen_as.value_counts())
     kept.loc['all selected'] = kept.sum()
-    table = kept.astype({'genes': int}).round(3).rename_axis(None).to_html(border=0)
-    explained = '<br>'.join(f'<b>{column}</b>: {meaning}' for column, meaning in _columns.items())
-    return f'{table}<p style="line-height:1.3">{explained}</p>'
+    return html_table(kept.astype({'genes': int}).rename_axis('chosen as'), meanings=_columns)
 
 # %% ../../nbs/7_run/81_widgets.ipynb #3056721c
 def _why(
@@ -95,6 +94,25 @@ def _slider(
     return w.IntSlider(value, min=low, max=high, step=step, description=name, continuous_update=False,
         style=dict(description_width='200px'), layout=w.Layout(width='440px'))
 
+# %% ../../nbs/7_run/81_widgets.ipynb #3166d98e
+def _quota_totals(
+    quotas:dict,    # end of the phase -> {category: genes}
+    size:int,       # genes kept now
+) -> str:           # HTML
+    "How many genes the quotas ask for, beside the default and the genes kept."
+    total, default = (sum(sum(quota.values()) for quota in some.values()) for some in (quotas, default_quotas))
+    rest = '; beyond these, genes follow by variability' if size > total else ''
+    return f'quotas of all phases: <b>{total:,}</b> genes (default {default:,}){rest}'
+
+def _shown_for(
+    size:int,       # genes kept
+    sliders:dict,   # category -> slider, in percent
+) -> str:           # HTML
+    "Which choice the picture and the table are of."
+    moved = [f'{html.escape(name)} {slider.value}%' for name, slider in sliders.items() if slider.value != 100]
+    return (f'<b>shown: {size:,} genes</b>, quotas {", ".join(moved) or "by default"}<br>'
+        '<small>While a cell runs, the kernel is busy: a slider or a gene is answered when the cell has ended.</small>')
+
 # %% ../../nbs/7_run/81_widgets.ipynb #35735518
 class GeneExplorer:
     "Choose size and quotas, see what the genes keep, search a gene; `.selection` is what is chosen."
@@ -118,16 +136,17 @@ class GeneExplorer:
         least = max(1, len(self.evidence.always))
         self.size = _slider(size, least, len(self.screen.genes), 'genes')
         self.sliders = {name: _slider(100, 0, 300, f'{name}, %', 25) for name in self.categories}
-        self.search = w.Text(placeholder='a gene, such as STAT1', description='why?',
-            continuous_update=False, layout=w.Layout(width='440px'))
-        self.answer, self.table = w.HTML(), w.HTML()
+        self.search = w.Text(placeholder='a gene, such as STAT1', description='gene', continuous_update=False,
+            style=dict(description_width='200px'), layout=w.Layout(width='440px'))
+        self.answer, self.table, self.state, self.totals = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.plot = w.Image(format='png', layout=w.Layout(width='520px'))
         for slider in (self.size, *self.sliders.values()): slider.observe(self.choose, 'value')
         self.search.observe(self.explain, 'value')
         heading = w.HTML('<b>quotas, in percent of the default</b>')
-        choices = [self.size, heading, *self.sliders.values(), self.search, self.answer]
+        question = w.HTML('<b>why is a gene in, or out?</b>')
+        choices = [self.size, heading, *self.sliders.values(), self.totals, question, self.search, self.answer]
         left = w.VBox(choices, layout=w.Layout(flex='0 0 460px'))
-        right = w.VBox([self.plot, self.table], layout=w.Layout(flex='1 1 520px'))
+        right = w.VBox([self.state, self.plot, self.table], layout=w.Layout(flex='1 1 520px'))
         self.box = w.HBox([left, right], layout=w.Layout(flex_flow='row wrap'))     # below, where it is narrow
 
     @property
@@ -141,10 +160,13 @@ class GeneExplorer:
     def choose(self, change=None):
         "Rank with the quotas of the sliders and show what is kept."
         size = self.size.value
+        self.state.value = f'<i>ranking for {size:,} genes ...</i>'
         self.ranked = BiologicalGeneSelector(size, quotas=self.quotas).rank(self.evidence)
         self.selection = GeneSelection(self.ranked.head(size), self.evidence.about, self.ranked)
         self.plot.value = _coverage_curve(self.ranked, self.shares.effect, size)
         self.table.value = _kept_table(self.selection.table, self.shares)
+        self.totals.value = _quota_totals(self.quotas, size)
+        self.state.value = _shown_for(size, self.sliders)
         self.explain()
 
     def explain(self, change=None):

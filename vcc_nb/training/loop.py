@@ -17,9 +17,10 @@ from fastcore.basics import patch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..core import CONTEXT, TARGET, VCCError, np_rng, pair_name, peak_memory_gb, pick
 from ..core import pick_device
+from ..jupyter import cell_text, html_table
 from ..data.screen import Screen
 from ..model.losses import mean_squared
-from ..model.own_model import own_name, require_model
+from ..model.own_model import own_name, require_loss, require_model
 from .batches import Batch, Batches, find_units
 from .effect_batches import effects_batch
 from .gradients import answers_in_blocks, backward_that_fits, blocks_of, checkpoint_blocks
@@ -232,6 +233,38 @@ class History:
 
     def table(self): return pd.DataFrame(self.epochs).set_index('epoch')
 
+# %% ../../nbs/4_training/41_loop.ipynb #b084d1e1
+_of_records = dict(phase='of the curriculum', n_genes='that are modelled', train_loss='mean squared error on training pseudobulks, natural log',
+    valid_loss='the same on measured validation perturbations', no_change_loss='what predicting no change would get there',
+    cells_per_second='that went through training', seconds='that the epoch took', peak_memory_gb='GiB the process held at most so far')
+
+_of_all = 'seconds', 'cells_per_second', 'peak_memory_gb', 'parameters', 'device', 'precision'
+
+@patch
+def to_df(self:History) -> pd.DataFrame:    # epoch x losses, speed, memory; no row before the first epoch
+    "The records as a table, a row an epoch."
+    if not self.epochs: return pd.DataFrame(index=pd.Index([], name='epoch'))
+    return self.table()
+
+def _epochs_to_show(
+    numbers,    # of the epochs, rising
+    best:int,   # whose weights were kept; 0: of none
+    n:int=4,    # of the last
+) -> list:
+    "The first, the best and the last epochs."
+    shown = {*numbers[:1], *numbers[-n:]}
+    return [number for number in numbers if number in shown or number == best]
+
+@patch
+def _repr_html_(self:History):
+    table = self.to_df()
+    shown = _epochs_to_show(list(table.index), self.best_epoch)
+    kept = f'weights of epoch {self.best_epoch} kept' if self.best_epoch else 'no weights kept: none beat an answer of nothing'
+    title = f'History: {len(table)} epochs, {kept}' + (', stopped on demand' if self.stopped else '')
+    speed = [f'{name} {cell_text(self.speed_metrics[name])}' for name in _of_all if name in self.speed_metrics]
+    columns = [name for name in _of_records if name in table]
+    return html_table(table.loc[shown, columns], title, notes=['in all: ' + ', '.join(speed)] if speed else [], meanings=_of_records)
+
 # %% ../../nbs/4_training/41_loop.ipynb #5abbc6fe
 class Training:
     "One training: all that goes on from epoch to epoch."
@@ -417,6 +450,7 @@ def train(
     """Train, judge after each epoch, keep the best. `VCCError` where the loss stops being a number, and for
     what cannot be asked as a model is."""
     require_model(model)
+    for function, what in ((loss, 'loss'), (judge, 'judge')): require_loss(function, what)
     ranks, device = join_ranks(pick_device(str(device)))
     precision = pick_precision(precision, device)
     model.to(device)
