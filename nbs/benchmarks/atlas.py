@@ -16,7 +16,7 @@ from vcc_nb.effects.held_out import FitOnce, folds_of
 from vcc_nb.effects.responses import ResponseRidge
 from vcc_nb.effects.ridge import KernelRidge, QuickKernel
 from vcc_nb.effects.tables import read_effects
-from vcc_nb.genes.likeness import gene_kernel
+from vcc_nb.genes.likeness import annotations, gene_kernel
 
 def effects_of(line):
     "Scores of the ranks of a line."
@@ -37,7 +37,7 @@ def one_line(line, other, seed, folds):
     "A row a target: overlap by annotation, with the whole atlas, with that of half the genes."
     effects, elsewhere = effects_of(line), effects_of(other)
     targets = effects.obs_names.to_numpy()
-    kernel = QuickKernel(gene_kernel(), targets)
+    kernel = QuickKernel(gene_kernel((*annotations, 'name')), targets)
     known = np_rng(seed, 'half of the atlas').random(len(targets)) < .5
     atlases = dict(whole=ResponseAtlas.from_effects(elsewhere), half=ResponseAtlas.from_effects(elsewhere[known]))
     fold, rows = folds_of(len(targets), folds, seed), []

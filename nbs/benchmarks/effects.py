@@ -5,6 +5,7 @@
     python effects.py refit         # the same cells: what the validation targets teach once they have done their duty; a minute
     python effects.py k562          # real ranks, 585 knock-downs: ten folds, three times; half an hour on one core
     python effects.py knowledge     # ranks of K562 and RPE1: what complexes, modules and partners add to annotation; six minutes on one core
+    python effects.py stack         # ranks of K562 and RPE1: the weighted sum of all closed forms and its members; forty minutes on one core
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
     python effects.py scale --targets 600 2500 10000    # time and memory of each closed form; two minutes
@@ -22,8 +23,12 @@ from vcc_nb.effects.ridge import KernelRidge, NearestGenes, SharedResponse
 from vcc_nb.effects.transfer import Transfer
 from vcc_nb.effects.base import EffectModel, NoChange, TrainingMean, of_context
 from vcc_nb.effects.tables import read_effects
-from vcc_nb.genes.likeness import gene_kernel
+from vcc_nb.genes.likeness import annotations, gene_kernel
 from vcc_nb.data.splits import Split, leave_one_out, make_split
+
+def annotation_kernel():
+    "Without relations, which `knowledge` and `stack` measure: the kernel of all other results."
+    return gene_kernel((*annotations, 'name'))
 
 class Nearest(EffectModel):
     "The effect of the one most similar training target, as it is."
@@ -52,7 +57,7 @@ def papalexi(o):
     from vcc_nb.data.embedded import papalexi
     from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi())
-    fx, kernel, control, rows = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean(), []
+    fx, kernel, control, rows = screen.effects(), annotation_kernel().on(screen.targets), screen.control_mean(), []
     methods = lambda: {'no change': NoChange(), 'training mean': TrainingMean(),
         'no change, own transcript': OwnTranscript(NoChange(), control),
         'training mean, own transcript': OwnTranscript(TrainingMean(), control), 'shared response': SharedResponse(),
@@ -81,7 +86,7 @@ def official(o):
     from vcc_nb.effects.base import make_effects
     from vcc_nb.challenge.compare import score_methods
     from vcc_nb.data.screen import open_screen
-    screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
+    screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), annotation_kernel().on(screen.targets), screen.control_mean()
     plain = {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
         'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
         'the blend of a run, no network': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20)}
@@ -101,7 +106,7 @@ def refit(o):
     from vcc_nb.data.screen import open_screen
     screen = open_screen(papalexi())
     effects, control, rows = screen.effects(), screen.control_mean(), []
-    kernel = gene_kernel().on(screen.targets)
+    kernel = annotation_kernel().on(screen.targets)
     methods = {'training mean': TrainingMean(), 'kernel ridge': KernelRidge(kernel, choose=True),
         'blend': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20)}
     for seed in range(12):
@@ -129,7 +134,7 @@ def k562(o):
     from vcc_nb.data.embedded import replogle_up_ranks
     table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict(); rows = []
     for score, seeds in (('1/sqrt(1+rank)', (0,)), ('1/(1+rank/100)', range(3))):
-        fx = read_effects(table, score=score); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
+        fx = read_effects(table, score=score); targets = fx.obs_names.tolist(); kernel = annotation_kernel().on(targets)
         methods = {'training mean': TrainingMean(), 'nearest gene': Nearest(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
             'kernel ridge, Gene Ontology': KernelRidge(kernel.reweighted(dict(BP=1, CC=1, MF=1))),
             'kernel ridge': KernelRidge(kernel), 'nearest genes': NearestGenes(kernel),
@@ -151,7 +156,7 @@ def k562(o):
 
 def knowledge_methods(targets):
     "Kernel ridges on annotation, and on more: (in both lines, in K562 with one seed only)."
-    from vcc_nb.genes.likeness import annotations, gene_features
+    from vcc_nb.genes.likeness import gene_features
     from vcc_nb.genes.sets import libraries, relations
     plain = (*annotations, 'name')
     everything = gene_kernel((*plain, *relations)).on(targets)
@@ -202,6 +207,87 @@ def knowledge(o):
     return dict(data='Replogle 2022, 585 knock-downs in K562 and in RPE1, overlap of the first 100, ten folds',
         methods=paired_differences(pd.DataFrame(rows)))
 
+def ranks_of(line):
+    "Effects from the ranks of a line, which they name; each target's first 100 genes."
+    from vcc_nb.core import CONTEXT
+    from vcc_nb.data.embedded import replogle_up_ranks
+    table = replogle_up_ranks(line)
+    effects = read_effects(table, score='1/(1+rank/100)')
+    effects.obs[CONTEXT] = line
+    return effects, table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+
+def confidence_of(stack, predicted, train, truth, coverage=.9):
+    "For which held-out targets the bound of a stack holds."
+    from vcc_nb.effects.bounds import Conformal
+    error = np.asarray(predicted.X) - np.asarray(truth.X)
+    bounded = Conformal(stack, coverage, folds=stack.folds).fit(train, Split(train.obs_names, [], [])).predict(list(predicted.obs_names))
+    return (np.abs(error).mean(1) <= bounded.obs.mae_bound).tolist()
+
+def stack_on_fold(effects, ranks, there, atlas, kernel, split, inner, confidence):
+    "Overlaps by target of a fold of each member and of both stacks; their weights; for which targets a bound of 90% holds."
+    from vcc_nb.effects.stack import make_stack
+    train, truth = effects[list(split.train)], effects[list(split.test)]
+    whole = make_stack(kernel, atlas, there, fitted_on=[split.train], folds=inner)
+    plain = Blend([method for method in whole.models if not method.of_some], folds=inner)     # the same methods, fitted once
+    whole.fit(effects, split)
+    plain.fit(effects, split)
+    says = {method.name: method.predict(split.test) for method in whole.fitted}
+    says |= {'stack without responses': plain.predict(split.test), 'stack with responses': whole.predict(split.test)}
+    overlaps = {name: overlap(predicted, ranks) for name, predicted in says.items()}
+    weights = {'with': whole.table().to_dict(), 'without': plain.table().to_dict()}
+    stated = {name: confidence_of(model, says[f'stack {name} responses'], train, truth)
+        for name, model in (('with', whole), ('without', plain))} if confidence else {}
+    return overlaps, weights, stated
+
+def beside_best(overlaps):
+    "Per line: mean overlap of each method, and each stack's paired difference to each of its members."
+    by_responses = ['transfer', 'nearest responses', 'kernel ridge, responses']
+    table = []
+    for line, rows in overlaps.groupby('line', sort=False):
+        means = rows.pivot_table(index='target', columns='method', values='overlap', sort=False)
+        members = [name for name in means if not name.startswith('stack')]
+        for stack in ('stack without responses', 'stack with responses'):
+            for member in members:
+                if stack == 'stack without responses' and member in by_responses: continue
+                difference = means[stack] - means[member]
+                half = 1.96*difference.std()/np.sqrt(len(difference))
+                table.append(dict(line=line, stack=stack, overlap=means[stack].mean(), member=member, of_member=means[member].mean(),
+                    difference=difference.mean(), half=half, better=(difference > 0).mean()))
+    return table
+
+def stack(o):
+    "The weighted sum of all closed forms beside its members: ten folds, up to three seeds, with and without the other line."
+    from vcc_nb.effects.atlas import ResponseAtlas
+    from vcc_nb.effects.ridge import QuickKernel
+    rows, all_weights, stated, lines = [], [], [], {}
+    for line, other in (('K562', 'RPE1'), ('RPE1', 'K562')):
+        (effects, ranks), (there, _) = ranks_of(line), ranks_of(other)
+        kernel = QuickKernel(gene_kernel(), effects.obs_names.tolist())
+        lines[line] = dict(effects=effects, ranks=ranks, there=there, atlas=ResponseAtlas.from_effects(there), kernel=kernel)
+    for seed in range(min(o.seeds, 3)):
+        for line, known in lines.items():
+            start = time.process_time()
+            for k, split in folds_of(known['effects'].obs_names.tolist(), seed):
+                confidence = seed == 0 and k < 5
+                overlaps, weights, said = stack_on_fold(**known, split=split, inner=o.inner, confidence=confidence)
+                for name, of_method in overlaps.items():
+                    rows += [dict(line=line, seed=seed, method=name, target=t, overlap=v) for t, v in of_method.items()]
+                all_weights += [dict(line=line, kind=kind, **of_kind) for kind, of_kind in weights.items()]
+                stated += [dict(line=line, kind=kind, kept=kept) for kind, kept in said.items()]
+                print(f'{line}, seed {seed}, fold {k}: {time.process_time() - start:.0f} CPU s', flush=True)
+            print(pd.DataFrame(beside_best(pd.DataFrame(rows))).round(4).to_string(), flush=True)
+        save(o, stack_result(rows, all_weights, stated) | dict(seeds=seed + 1, inner_folds=o.inner))
+    return stack_result(rows, all_weights, stated) | dict(seeds=seed + 1, inner_folds=o.inner)
+
+def stack_result(rows, all_weights, stated):
+    "What is written: stacks beside their members, mean weights, and how often their bounds hold."
+    kept = pd.DataFrame(stated).explode('kept').astype(dict(kept=float))
+    kept = kept.groupby(['line', 'kind'], sort=False).kept.agg(bound_kept='mean', targets='size').reset_index()
+    weights = pd.DataFrame(all_weights).groupby(['line', 'kind'], sort=False).mean().reset_index().astype(object)
+    return dict(data='Replogle 2022, 585 knock-downs in K562 and in RPE1, overlap of the first 100, ten folds',
+        methods=beside_best(pd.DataFrame(rows)), weights=weights.where(weights.notna(), None).to_dict('records'),
+        confidence=kept.to_dict('records'))
+
 class AsItIs(EffectModel):
     "The same target's effect in the other context, unchanged."
     name = 'other context as it is'
@@ -219,7 +305,7 @@ def two_contexts(correlation, seed, n_targets=60, n_genes=2000, here='K562', the
         cells_per_target=100, context_correlation=correlation, seed=seed)
     screen = open_screen(adata); half = np_rng(seed, 'halves').random(adata.n_obs) < .5
     return (of_context(screen.effects(), here), of_context(screen.effects(half), here), of_context(screen.effects(~half), here),
-        of_context(screen.effects(screen.contexts == there), there), gene_kernel().on(targets))
+        of_context(screen.effects(screen.contexts == there), there), annotation_kernel().on(targets))
 
 def transfer(o):
     rows = []
@@ -258,11 +344,11 @@ def confidence(o):
         d = pd.DataFrame(rows).query('data == @data and seed == @seed')
         print(data, seed, d.groupby('coverage')[['bound', 'genes']].mean().round(3).to_dict('index'), flush=True)
     screen = open_screen(papalexi()); fx = screen.effects()
-    held('Papalexi, leave one out', None, fx, list(leave_one_out(fx.obs_names.tolist())), KernelRidge(gene_kernel().on(screen.targets)), 24)
+    held('Papalexi, leave one out', None, fx, list(leave_one_out(fx.obs_names.tolist())), KernelRidge(annotation_kernel().on(screen.targets)), 24)
     for seed in range(5):
         fx, *_, kernel = two_contexts(.7, seed, n_targets=100, n_genes=500)
         held('simulated, 5 folds', seed, fx, [s for _, s in folds_of(fx.obs_names.tolist(), seed, 5)], KernelRidge(kernel), 10)
-    fx = read_effects(replogle_up_ranks(), score='1/(1+rank/100)'); kernel = gene_kernel().on(fx.obs_names)
+    fx = read_effects(replogle_up_ranks(), score='1/(1+rank/100)'); kernel = annotation_kernel().on(fx.obs_names)
     held('K562 ranks, 10 folds', 0, fx, [s for _, s in folds_of(fx.obs_names.tolist(), 0)], KernelRidge(kernel), 5)
     return dict(rows=pd.DataFrame(rows).groupby(['data', 'seed', 'coverage'], sort=False, dropna=False).agg(targets=('target', 'size'),
         bound=('bound', 'mean'), genes=('genes', 'mean'), error=('error', 'mean'),
@@ -272,7 +358,7 @@ def low_rank_effects(targets, n_genes, seed, n_programs=40):
     "Simulated: relatives by annotation share programs; every tenth target has few cells, so more noise."
     import anndata as ad
     from vcc_nb.genes.likeness import perturbation_rows
-    rng, kernel = np_rng(seed, 'low rank'), gene_kernel()
+    rng, kernel = np_rng(seed, 'low rank'), annotation_kernel()
     acts = 0
     for name in kernel.weights:
         rows = perturbation_rows(kernel.sources[name], targets, private=True)
@@ -301,12 +387,12 @@ def costs(name, effects, split, method):
     return row
 
 def closed_forms_of_run(effects, split, kernel, control):
-    "CPU and wall seconds of all that a run does with closed forms: folds for the network, blends, bounds."
+    "CPU seconds of all that a run does with closed forms: folds for the network, blends, bounds."
     from vcc_nb.effects.bounds import Conformal
     from vcc_nb.effects.held_out import FitOnce, out_of_fold
     train, everyone = list(split.train), [*split.train, *split.valid]
     last = Split(everyone, [], split.test)
-    cpu, wall = time.process_time(), time.perf_counter()
+    start = time.process_time()
     plain = FitOnce(KernelRidge(kernel, choose=True), train, everyone)
     own = FitOnce(OwnTranscript(plain, control), train, everyone)
     out_of_fold(own, effects[train], folds=10)
@@ -315,8 +401,7 @@ def closed_forms_of_run(effects, split, kernel, control):
         blend = Blend([SharedResponse(), NearestGenes(kernel), plain], belief=20)
         OwnTranscript(blend, control).fit(effects, part)
     Conformal(own).fit(effects, last).predict(split.test)
-    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - cpu,
-        wall_s=time.perf_counter() - wall, peak_gb=peak_gb())
+    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - start, peak_gb=peak_gb())
     print('all closed forms of a run:', {name: round(float(value), 1) for name, value in row.items()}, flush=True)
     return row
 
@@ -325,7 +410,7 @@ def as_for_many(o):
     from vcc_nb.data.embedded import replogle_up_ranks
     class ForMany(KernelRidge): exact_up_to = 200
     table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
-    fx = read_effects(table, score='1/(1+rank/100)'); targets = fx.obs_names.tolist(); kernel = gene_kernel().on(targets)
+    fx = read_effects(table, score='1/(1+rank/100)'); targets = fx.obs_names.tolist(); kernel = annotation_kernel().on(targets)
     methods = {'exact': KernelRidge(kernel, choose=True), 'as for thousands': ForMany(kernel, choose=True, judges=200)}
     rows = []
     for seed in range(min(o.seeds, 3)):
@@ -366,15 +451,21 @@ def many(o):
     print(lost)
     return dict(data='simulated, 8,000 genes, 40 programs', runs=runs, as_for_many=lost)
 
+def save(o, result):
+    "Write a result, with the machine it was measured on."
+    def rounded(x):
+        if isinstance(x, dict): return {k: rounded(v) for k, v in x.items()}
+        if isinstance(x, list): return [rounded(v) for v in x]
+        return round(x, 6) if isinstance(x, float) else x
+    with atomic_path(Path(o.out)/f'effects_{o.name}.json') as f: f.write_text(json.dumps(rounded(result | dict(machine=machine()))))
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'knowledge', 'transfer', 'confidence', 'scale', 'many'])
+    p.add_argument('name', choices=['papalexi', 'official', 'refit', 'k562', 'knowledge', 'stack', 'transfer', 'confidence', 'scale', 'many'])
     p.add_argument('--seeds', type=int, default=5)
     p.add_argument('--targets', type=int, nargs='+', default=[600, 2500], help='for scale and many')
+    p.add_argument('--inner', type=int, default=3, help='folds in which the stack weighs its methods')
     p.add_argument('--out', default=str(Path(__file__).parent/'results')); o = p.parse_args()
-    result = globals()[o.name](o) | dict(machine=machine())
-    round_ = lambda x: {k: round_(v) for k, v in x.items()} if isinstance(x, dict) else [round_(v) for v in x] if isinstance(x,
-        list) else round(x, 6) if isinstance(x, float) else x
-    with atomic_path(Path(o.out)/f'effects_{o.name}.json') as f: f.write_text(json.dumps(round_(result)))
+    save(o, globals()[o.name](o))
 
 if __name__ == '__main__': main()

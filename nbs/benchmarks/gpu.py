@@ -456,7 +456,7 @@ def run_of(
     from vcc_nb.training.batches import PseudobulkBatches
     from vcc_nb.training.loop import train
     size, (screen, split, features) = o['run'], task(*o['screen'])
-    attention.attention_kinds.setdefault(kind, attention_of(kind))
+    if kind not in attention.attention_kinds: attention.register_attention(kind, attention_of(kind), network=True)
     batches = PseudobulkBatches(screen, split.train, list(screen.genes[:genes]), features,
         per_target=per_target, batch_size=batch or size['batch'])
     model = model or create_memory_efficient_model(genes, size['dim'], 4, kind, dropout=dropout,

@@ -258,7 +258,7 @@ def papalexi(folder):
     rows = []
     for name, options in kinds.items():
         for split in leave_one_out(effects.obs_names.tolist()):
-            model = ResidualNetwork(members, nets=4, belief=20, kernel=likeness, folds=8, **options).fit(effects, split)
+            model = ResidualNetwork(members, nets=4, belief=20, least=0, kernel=likeness, folds=8, **options).fit(effects, split)
             for method, fitted in (('stack', model.stack), (name, model)) if name == 'itself' else ((name, model),):
                 rows += [dict(variant=method, share=model.share, **row) for row in pds_mae(fitted.predict(split.test), effects)]
         print(name, pd.DataFrame(rows).groupby('variant', sort=False)[['PDS', 'MAE', 'share']].mean().round(5), flush=True)

@@ -1,11 +1,11 @@
-"""What each kind of knowledge is worth for a knock-down that nobody measured in this line: K562 and RPE1, both directions.
+"""What each kind of knowledge is worth for a knock-down that nobody measured in this line: K562 and RPE1, both ways.
 
     python worth.py             # ten folds over 585 knock-downs in both lines, one seed: six minutes on one core
     python worth.py --seeds 3   # three times that
 
-The ranks of Replogle 2022; share of the true first 100 genes among the 100 predicted highest. All methods are fitted on the same
-training targets, and choose whatever they choose within these. Three questions, the sterner the less is known of the target:
-measured in the other line; in neither (annotation and baselines never look there); in neither, and nothing of this line at all.
+The ranks of Replogle 2022; share of the true first 100 genes among the 100 predicted highest. All methods are fitted on
+the same training targets, and choose whatever they choose within these. Three questions, by what was measured of the
+target: in neither line; in the other line; in the other line, and nothing of this one at all.
 Writes results/effects_worth.json beside this file; `effects.ipynb` shows it."""
 import argparse, json, time
 from pathlib import Path
@@ -13,6 +13,7 @@ import anndata as ad, numpy as np, pandas as pd
 from effects import AsItIs, compact, folds_of, overlap
 from vcc_nb.core import CONTEXT, TARGET, atomic_path, machine
 from vcc_nb.data.embedded import replogle_up_ranks
+from vcc_nb.data.splits import Split
 from vcc_nb.effects.atlas import ResponseAtlas
 from vcc_nb.effects.base import EffectModel, TrainingMean
 from vcc_nb.effects.held_out import FitOnce, out_of_fold, row_noise, stack_weights
@@ -67,8 +68,9 @@ class VectorRidge(EffectModel):
     def __init__(self, vectors): self.vectors = vectors     # table genes x numbers
     def learn(self, train):
         from sklearn.linear_model import RidgeCV
-        self.fitted = RidgeCV(np.logspace(-2, 2, 9)).fit(self.vectors.loc[train.obs[TARGET]], np.asarray(train.X, np.float64))
-    def answer(self, targets): return self.fitted.predict(self.vectors.loc[targets]), None
+        vectors = self.vectors.loc[train.obs[TARGET]].to_numpy()
+        self.fitted = RidgeCV(np.logspace(-2, 2, 9)).fit(vectors, np.asarray(train.X, np.float64))
+    def answer(self, targets): return self.fitted.predict(self.vectors.loc[targets].to_numpy()), None
 
 class BothLines(EffectModel):
     "A ridge of this line and one of the other, neither of which has seen the target, weighed out of fold."
@@ -86,7 +88,8 @@ class Lines:
     "Effects, true first genes, atlases and kernels of the two lines."
     def __init__(self, names=('K562', 'RPE1')):
         tables = {line: replogle_up_ranks(line) for line in names}
-        self.first = {line: table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict() for line, table in tables.items()}
+        self.first = {line: table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+            for line, table in tables.items()}
         self.effects = {line: read_effects(table, score='1/(1+rank/100)') for line, table in tables.items()}
         here, there = self.effects.values()
         assert here.obs_names.equals(there.obs_names) and here.var_names.equals(there.var_names)
@@ -97,13 +100,9 @@ class Lines:
         self.kernel = QuickKernel(gene_kernel((*annotations, 'name')), self.targets)
         self.with_relations = QuickKernel(gene_kernel((*annotations, *relations, 'name')), self.targets)
         self.vectors = gene_features(self.targets, sources=list(libraries))
-        self.smoothed = {line: KernelRidge(self.with_relations).fit(effects, Everyone(self.targets))
+        everyone = Split(self.targets, [], [])
+        self.smoothed = {line: KernelRidge(self.with_relations).fit(effects, everyone)
             for line, effects in self.effects.items()}
-
-def Everyone(targets):
-    "A split that trains on all targets."
-    from vcc_nb.data.splits import Split
-    return Split(targets, [], [])
 
 def methods_of(lines, line, ridges):
     "Name -> method, not fitted; `ridges`: of each line, fitted on the training targets."
@@ -127,7 +126,8 @@ def predictions(lines, split):
         other = lines.other[line]           # now nothing of this line is known
         yield line, 'only there: mean', TrainingMean().fit(lines.effects[other], split).predict(split.test)
         yield line, 'only there: relations', ridges[other].predict(split.test)
-        yield line, 'only there: own effect', AsItIs(lines.effects[other]).fit(lines.effects[other], split).predict(split.test)
+        as_it_is = AsItIs(lines.effects[other]).fit(lines.effects[other], split)
+        yield line, 'only there: own effect', as_it_is.predict(split.test)
         yield line, 'only there: own effect, smoothed', lines.smoothed[other].predict(split.test)
 
 def main():
@@ -143,7 +143,8 @@ def main():
             start = time.process_time()
             for line, name, predicted in predictions(lines, split):
                 found = overlap(predicted, lines.first[line])
-                rows += [dict(line=line, method=name, seed=seed, target=target, overlap=x) for target, x in found.items()]
+                rows += [dict(line=line, method=name, seed=seed, target=target, overlap=x)
+                    for target, x in found.items()]
             print(f'seed {seed}, fold {k}: {time.process_time() - start:.0f} CPU s', flush=True)
         print(pd.DataFrame(rows).groupby(['method', 'line'], sort=False).overlap.mean().unstack().round(4), flush=True)
     means = pd.DataFrame(rows).groupby(['method', 'line', 'target'], sort=False).overlap.mean().reset_index()

@@ -262,5 +262,7 @@ def similarities(
     targets = list(targets)
     K = np.empty((len(targets), len(targets)), np.float32)
     for start in range(0, len(targets), block):
-        K[start:start + block] = kernel(targets[start:start + block], targets)
+        rows = slice(start, start + block)
+        K[rows, start:] = kernel(targets[rows], targets[start:])
+        K[start:, rows] = K[rows, start:].T         # a is as like b as b is like a
     return K

@@ -48,12 +48,14 @@ class PairRidge:
         self.coef, self.kernel = np.zeros(scores.shape), np.zeros(scores.shape[1], int)
         error = scores[judges].astype(np.float64)       # to begin with, no change
         least = (error**2/noise[judges, None]).sum(0)
+        total = least.sum()
         for number, K in enumerate(kernels):
             size = np.trace(K)/len(K)
             fit = RidgeFit(K/size, noise, scores, (0.,), penalties, judges, self.exact_up_to)
             better = fit.loss < least
             least[better], self.kernel[better] = fit.loss[better], number
-            self.coef[:, better], error[:, better] = fit.coef[:, better]/size, fit.error[:, better]
+            self.coef[:, better] = fit.coef[:, better]/size
+            if fit.total < total: total, error = fit.total, fit.error
         self.error = error @ self.directions
 
     def answer(self,

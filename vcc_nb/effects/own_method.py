@@ -42,7 +42,8 @@ def require_method(model):
         if not callable(getattr(model, verb, None)):
             raise VCCError(f'{name} has no {verb}; a method of effects has fit(effects, split) and '
                 'predict(targets)')
-        if not takes(getattr(model, verb), *given.split(', ')) and not takes(getattr(model, verb), given):
+        method = getattr(model, verb)
+        if not takes(method, *given.split(', ')) and not takes(method, given):
             raise VCCError(f'{verb} of {name} cannot be called as {verb}({given}); let it take these')
 
 # %% ../../nbs/5_effects/54_own_method.ipynb #b465a16d
@@ -55,25 +56,43 @@ def changes_of(
     "What a method said. `VCCError` for a target or gene that is missing, and for another shape."
     spread = None
     if isinstance(answer, ad.AnnData):
-        rows = answer.obs[TARGET].astype(str) if TARGET in answer.obs else answer.obs_names
-        tables = [pd.DataFrame(_dense(x), rows, answer.var_names)
-            for x in (answer.X, answer.layers.get('spread')) if x is not None]
-        answer, spread = tables[0], tables[1] if len(tables) > 1 else None
-    if not isinstance(answer, pd.DataFrame):
-        change = np.asarray(answer.detach() if hasattr(answer, 'detach') else answer, np.float64)
-        if change.shape != (len(targets), len(genes)):
-            raise VCCError(f"{name} answered {' x '.join(map(str, change.shape)) or type(answer).__name__} to "
-                f'{len(targets)} targets of {len(genes):,} genes; let it answer targets x genes')
-        return change, None
-    for what, wanted, there in (('target', targets, answer.index), ('gene', genes, answer.columns)):
-        lacking = pd.Index(wanted).difference(there, sort=False)
-        if len(lacking): raise VCCError(f'{name} says nothing of the {what} {lacking[0]!r} ({len(lacking):,} '
-            f'such); let it answer for all that it is asked')
-        if not there.is_unique: raise VCCError(f'{name} answers more than once for the {what} '
-            f'{there[there.duplicated()][0]!r}; let it answer once')
-    tables = [answer] if spread is None else [answer, spread]
-    tables = [table.loc[targets, list(genes)].to_numpy(np.float64) for table in tables]
-    return tables[0], tables[1] if spread is not None else None
+        answer, spread = _tables_of(answer)
+    if isinstance(answer, pd.DataFrame):
+        _require_all(answer, targets, genes, name)
+        change, spread = _in_order(answer, targets, genes), _in_order(spread, targets, genes)
+        return change, spread
+    change = np.asarray(answer.detach() if hasattr(answer, 'detach') else answer, np.float64)
+    if change.shape != (len(targets), len(genes)):
+        what = ' x '.join(map(str, change.shape)) or type(answer).__name__
+        raise VCCError(f'{name} answered {what} to {len(targets)} targets of {len(genes):,} genes; '
+            f'let it answer targets x genes')
+    return change, None
+
+def _tables_of(effects:ad.AnnData):
+    "(change, spread or None) as tables of targets by genes."
+    rows = effects.obs[TARGET].astype(str) if TARGET in effects.obs else effects.obs_names
+    change = pd.DataFrame(_dense(effects.X), rows, effects.var_names)
+    if 'spread' not in effects.layers: return change, None
+    return change, pd.DataFrame(_dense(effects.layers['spread']), rows, effects.var_names)
+
+def _require_all(
+    table,              # what was answered
+    targets, genes,     # asked for
+    name,               # of who answered
+):
+    "`VCCError` unless each target and gene is in the table once."
+    for what, wanted, labels in (('target', targets, table.index), ('gene', genes, table.columns)):
+        lacking = pd.Index(wanted).difference(labels, sort=False)
+        if len(lacking):
+            raise VCCError(f'{name} says nothing of the {what} {lacking[0]!r} ({len(lacking):,} such); '
+                f'let it answer for all that it is asked')
+        if not labels.is_unique:
+            raise VCCError(f'{name} answers more than once for the {what} '
+                f'{labels[labels.duplicated()][0]!r}; let it answer once')
+
+def _in_order(table, targets, genes):
+    "(targets, genes) array of a table; None of None."
+    return None if table is None else table.loc[targets, list(genes)].to_numpy(np.float64)
 
 def _dense(x): return x.toarray() if hasattr(x, 'toarray') else np.asarray(x)
 

@@ -212,6 +212,7 @@ class ResidualNetwork(EffectModel):
         share:float=None,   # of what they add; None: asked of targets that they have not seen
         folds:int=5,        # inner folds of the closed forms
         belief:float=20,    # targets' worth of doubt in the networks
+        least:int=50,       # training targets; with fewer there are no networks, unless `share` is given
         seed:int=0,         # of folds, first weights and order of batches
         width:int=32,       # of a token
         **training,         # epochs, batch_size, learning_rate, weight_decay of `train_on_tokens`
@@ -227,6 +228,7 @@ class ResidualNetwork(EffectModel):
         self.attention, self.graph, self.kernel = attention, graph, kernel
         self.n_genes, self.n_vector, self.nets, self.given_share = n_genes, n_vector, nets, share
         self.folds, self.belief, self.seed, self.width = folds, belief, seed, width
+        self.least = least
         self.training = training
 
     def learn(self, train):
@@ -235,6 +237,10 @@ class ResidualNetwork(EffectModel):
         stack_TG = np.tensordot(self.stack.weights, said_MTG, 1)
         self.places = strongest_genes(truth_TG, self.n_genes)
         self.size = max(float(np.sqrt(np.square(stack_TG[:, self.places]).mean())), 1e-12)
+        self.share = self.given_share
+        if self.share is None and train.n_obs < self.least:
+            self.share = 0.
+            return
         told = self._lesson(train, said_MTG, stack_TG)
         edges = self.graph and self.graph(self.genes[self.places], truth_TG[:, self.places])
         self._learn_networks(told, truth_TG, edges)
@@ -353,8 +359,7 @@ def _added(self:ResidualNetwork,
 @patch
 def _weigh(self:ResidualNetwork, told, noise_T):
     "The share of what the networks add that targets bear out which they have not seen."
-    self.share = self.given_share
-    if self.share is not None: return
+    if self.given_share is not None: return
     left_TG = told.left_TG.double().numpy()
     added_TG = np.zeros(left_TG.shape)
     for i in range(self.nets):

@@ -31,7 +31,7 @@ def genes_by_perturbation(
     perturbations,  # 'STAT1', or 'IRF1+STAT1'
 ) -> list:          # of lists of symbols, sorted
     "The genes that each perturbation knocks down, each once."
-    return [sorted(set(genes_of(name))) for name in perturbations]
+    return [sorted(set(genes_of(name))) if '+' in str(name) else [str(name)] for name in perturbations]
 
 def genes_on_axis(
     perturbations,  # 'STAT1', or 'IRF1+STAT1'
