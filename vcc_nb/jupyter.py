@@ -131,6 +131,8 @@ def _functions_of(kind):
         function = getattr(value, '__func__', value)        # of a class method
         if not name.startswith('_') and inspect.isfunction(function): yield function
 
+_told = set()       # of which the docstring says it already
+
 @functools.cache
 def explained(
     thing,      # function or class of this library; anything else is left alone
@@ -138,6 +140,8 @@ def explained(
     "The thing, its docstring and those of its public methods with the meaning of each parameter."
     if not (inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, '__wrapped__')): return thing
     things = [thing, *(_functions_of(thing) if inspect.isclass(thing) else ())]
+    things = [one for one in things if one not in _told]    # one thing may have several names
+    _told.update(things)
     docs = [_with_meanings(one) for one in things]          # of all, before one is changed
     for one, doc in zip(things, docs): one.__doc__ = doc
     return thing

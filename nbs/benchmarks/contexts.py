@@ -16,7 +16,7 @@ from vcc_nb.effects.base import NoChange, make_effects, of_context
 from vcc_nb.effects.blend import Blend
 from vcc_nb.effects.own_transcript import OwnTranscript
 from vcc_nb.effects.ridge import KernelRidge, NearestGenes, QuickKernel, SharedResponse
-from vcc_nb.genes.likeness import gene_kernel
+from vcc_nb.genes.likeness import annotations, gene_kernel
 
 results = Path(__file__).parent/'results'
 
@@ -72,7 +72,7 @@ def few_shot(effects, kernel, source, new, draw, share=.1):
 
 def ranks(o):
     effects = two_lines()
-    kernel = QuickKernel(gene_kernel(), sorted(set(effects.obs[TARGET])))
+    kernel = QuickKernel(gene_kernel((*annotations, 'name')), sorted(set(effects.obs[TARGET])))
     rows = []
     for source, new in (('K562', 'RPE1'), ('RPE1', 'K562')):
         rows += zero_shot(effects, kernel, source, new)
@@ -154,7 +154,7 @@ def learned_world(agreement, seed):
     screens = open_screens({line: cells[line] for line in learned} | controls_only)
     own = {line: open_screen(cells[line], target_sum=screens.target_sum) for line in cells}
     judges = {line: LineScores(own[line]) for line in learned}
-    kernel = QuickKernel(gene_kernel(), targets)
+    kernel = QuickKernel(gene_kernel((*annotations, 'name')), targets)
     methods = fitted_methods(screens, kernel, lambda says, line: judges[line](says))
     return cells, own, methods, targets
 

@@ -86,7 +86,7 @@ def official(o):
     from vcc_nb.effects.base import make_effects
     from vcc_nb.challenge.compare import score_methods
     from vcc_nb.data.screen import open_screen
-    screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), annotation_kernel().on(screen.targets), screen.control_mean()
+    screen = open_screen(papalexi()); fx, kernel, control = screen.effects(), gene_kernel().on(screen.targets), screen.control_mean()
     plain = {'no change': NoChange(), 'training mean': TrainingMean(), 'shared response': SharedResponse(),
         'kernel ridge': KernelRidge(kernel), 'kernel ridge, sources chosen': KernelRidge(kernel, choose=True),
         'the blend of a run, no network': Blend([SharedResponse(), NearestGenes(kernel), KernelRidge(kernel, choose=True)], belief=20)}

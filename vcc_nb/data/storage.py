@@ -668,7 +668,11 @@ def _modality_of_file(path, name):
     "The group of one modality in an HDF5 file of several. `VCCError` if it is not there."
     try: file = h5py.File(path, 'r', rdcc_nbytes=0)
     except OSError as e: raise damaged_file(path, e) from None
-    return file['mod'][pick(name, modalities_of(file), f'modality of {str(path)!r}')]
+    names = modalities_of(file)
+    if not names:
+        file.close()
+        raise VCCError(f'{str(path)!r} holds one AnnData and no modalities; leave mod= out')
+    return file['mod'][pick(name, names, f'modality of {str(path)!r}')]
 
 def _opened_parts(
     path,       # where it is from, in words

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np, scipy.sparse as sp, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from ..core import VCCError, np_rng, torch_rng
+from ..core import TARGET, VCCError, np_rng, torch_rng
 from .base import EffectModel, fit_all, measured_genes
 from .blend import Blend, share_of
 from .held_out import FitOnce, folds_of, out_of_fold, row_noise
@@ -232,9 +232,10 @@ class ResidualNetwork(EffectModel):
         self.training = training
 
     def learn(self, train):
-        truth_TG = np.asarray(train.X, np.float64)
+        truth_TG = np.asarray(train.X, np.float64)*measured_genes(train)
         said_MTG = self._learn_stack(train)
-        stack_TG = np.tensordot(self.stack.weights, said_MTG, 1)
+        known = self.stack._known(list(train.obs[TARGET]))
+        stack_TG, _ = self.stack._summed(self.stack.sums, known, list(said_MTG), [None]*len(said_MTG))
         self.places = strongest_genes(truth_TG, self.n_genes)
         self.size = max(float(np.sqrt(np.square(stack_TG[:, self.places]).mean())), 1e-12)
         self.share = self.given_share
@@ -242,8 +243,7 @@ class ResidualNetwork(EffectModel):
             self.share = 0.
             return
         told = self._lesson(train, said_MTG, stack_TG)
-        edges = self.graph and self.graph(self.genes[self.places], truth_TG[:, self.places])
-        self._learn_networks(told, truth_TG, edges)
+        self._learn_networks(told, truth_TG)
         self._weigh(told, row_noise(train))
 
 # %% ../../nbs/5_effects/58_residual.ipynb #9179acb3
@@ -315,13 +315,13 @@ def _with_facts(self:ResidualNetwork,
 def _learn_networks(self:ResidualNetwork,
     told:Tokens,    # of all training targets
     truth_TG,       # measured effects, of all genes
-    edges,          # who reads whom, or None
 ):
     "Train all networks, each on the parts that it may see."
     self.fold = folds_of(len(told), self.nets, self.seed)
     self.networks, self.facts = [], []
     for i in range(self.nets):
         seen = np.flatnonzero((self.fold != i) | (self.given_share is not None))
+        edges = self.graph and self.graph(self.genes[self.places], truth_TG[np.ix_(seen, self.places)])
         facts = gene_facts(truth_TG[seen], self.places)
         lesson = self._with_facts(told.of(torch.as_tensor(seen)), facts)
         net = make_network(lesson, 1000*self.seed + i, attention=self.attention, graph=edges, width=self.width)

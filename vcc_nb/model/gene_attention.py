@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from ..core import VCCError
 from .attention import attention_weights, check_absent, check_reader, check_target, check_tensor
-from .attention import get_attention
+from .attention import get_attention, reads_by_network
 from .state_model import as_graph
 
 # %% ../../nbs/3_model/34_gene_attention.ipynb #13b5a440
@@ -32,11 +32,11 @@ class GeneAttention(nn.Module):
             raise VCCError(f'embed_dim={embed_dim} is not a multiple of n_heads={n_heads}; choose another of the two')
         self.attention_type, self.n_heads = attention_type, n_heads
         self.attention = get_attention(attention_type)
-        if attention_type == 'sparse' and network is None:
-            raise VCCError("attention_type='sparse' needs network=, who reads whom: make it with "
+        if network is None and attention_type != 'local' and reads_by_network(attention_type):
+            raise VCCError(f'attention_type={attention_type!r} needs network=, who reads whom: make it with '
                 'gene_network(genes), or give a matrix genes x genes')
-        reads_all = attention_type in ('full', 'linear')        # then order does not matter either
-        self.graph = None if network is None or reads_all else as_graph(network)
+        reads = reads_by_network(attention_type)                # else order does not matter either
+        self.graph = as_graph(network) if reads and network is not None else None
         self.qkv = nn.Linear(embed_dim, 3*embed_dim, bias=False)
         self.out = nn.Linear(embed_dim, embed_dim, bias=False)
 
@@ -88,7 +88,7 @@ def reading_weights(
     absent_BG=None,         # True for genes that nobody may read
     target_B=None,          # position of a gene that everyone reads as well, -1 for none
 ):                          # -> B x H x G: how much it reads of each gene; they sum to 1 (or are 0)
-    "The weights with which one gene reads the others, in your order. `VCCError`: no such gene; a kind of your own."
+    "The weights with which one gene reads the others, in your order. `VCCError` for no such gene."
     x_BGE, absent_BG, target_B = layer.in_order(x_BGE, absent_BG, target_B)
     check_reader(reader, x_BGE.shape[1])
     q_BHGD, k_BHGD, _ = layer.heads(x_BGE)

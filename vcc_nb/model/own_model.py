@@ -57,7 +57,7 @@ def require_model(model):
 def require_loss(loss, what:str='loss'):
     "`VCCError` unless it is a function of (predicted_BG, batch)."
     name, home = own_name(loss), getattr(loss, '__module__', None) or type(loss).__module__
-    if not isinstance(loss, type) and (home.startswith('torch.nn') or name == 'mse_loss'):
+    if not isinstance(loss, type) and home.startswith('torch.nn'):
         call = f'{name}()' if isinstance(loss, nn.Module) else name
         raise VCCError(f'{what}={call} compares two tensors, and is given a batch; let it be '
             f'{what}=lambda predicted_BG, batch: {call}(predicted_BG, batch.change_BG)')

@@ -41,12 +41,13 @@ def _scores_without(
         path = run.path
     else:
         path = run.path/'ablations'/f'{name.replace(" ", "_")}_seed{seed}'
+        own = vars(run.own_parts)               # what is the user's is in every run alike
         config = run.config.but(**ablations.get(name, {}), seed=seed,
                                 split=str(run.path/'split.json'), output_dir=str(path))
         if not (path/'training_config.json').exists():
-            run_pipeline(config, adata, progress=progress)
-        elif not RunFolder.read(path).finished:
-            resume_run(path, adata, progress=progress)
+            run_pipeline(config, adata, progress=progress, **own)
+        elif not RunFolder.read(path, own_parts=run.own_parts).finished:
+            resume_run(path, adata, progress=progress, **own)
     scores = pd.read_csv(path/'scores.csv', float_precision='round_trip')
     return scores[scores.method.isin(['network', 'blend'])]
 

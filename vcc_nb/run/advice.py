@@ -111,6 +111,8 @@ def _few_held_out(
         reason = (f'{n} perturbations decide: the {ranked[0]} of the {judged[-1]} is anywhere from '
                   f'{row.low:.3f} to {row.high:.3f}.')
     others = '`--seed 1`, `--seed 2` and so on hold out others'
+    if run.config.split.hold_out == 'context':
+        others = '`--context LINE` holds out another line'
     if run.config.split.split is not None:
         others = 'another file in `--split FILE` holds out others'
     yield Advice(reason, 'Run it again with other perturbations held out and see whether the order '
@@ -151,12 +153,13 @@ def _nothing_won(run, audits):
     quality = means[ranked]*sign                            # the higher the better, all of them
     best_baseline = quality.loc[baselines_in(scores)].max()
     if not (quality.loc[judged] > best_baseline).any(axis=None):
+        more = '' if run.task.across or run.config.data.elsewhere is not None else (
+            '; effects of the same perturbations in other cells (`--elsewhere FILE`) would teach more')
         yield Advice(
             f'None of {len(judged)} methods was better than the baselines on any of {len(ranked)} '
             'scores.',
             'What the training perturbations teach does not carry over to those held out. '
-            f'`{_ablate_all(run)}` says whether a part of the run does harm; effects of the same '
-            'perturbations in other cells (`--elsewhere FILE`) would teach more.')
+            f'`{_ablate_all(run)}` says whether a part of the run does harm{more}.')
 
 # %% ../../nbs/7_run/77_advice.ipynb #893251da
 def _lost_effect(
@@ -192,25 +195,35 @@ def _half_rate(run) -> str:
     return f'`--learning-rate {run.config.training.learning_rate/2:.2g}`'
 
 
+def _fell_and_rose(n:int, best:int, losses:dict) -> bool:
+    "Was an epoch of the first third the best, and the last one clearly worse?"
+    return best in losses and best <= n/3 and losses[max(losses)] > 1.05*losses[best]
+
+
 def _network_of_no_use(run, audits):
     "The network has no weight in the blend, or was not weighed."
     weight, n_valid = run.forecast.weights.get('network'), run.task.size('valid')
     history, losses = run.trained.history, _relative_losses(run.trained.history)
     n, best = len(history.epochs), history.best_epoch
+    share = run.config.split.valid
+    more = ('name more of them in the file of `--split FILE`' if run.config.split.split is not None
+            else f'hold out more: `--valid {min(max(.15, round(2*share, 2)), .4):g}`')
     if weight is None:
         yield Advice('No perturbations validate (0), so the network was not weighed and has no '
-                     'part in the blend.', 'Hold some out for it: `--valid 0.15`.')
+                     'part in the blend.', f'For that, {more}.')
     if weight != 0:
         return
     reason = (f'The network has weight 0 in the blend: on {n_valid} validation perturbations it '
-              'was not better than the other methods by more than chance.')
+              'did not better the other methods enough to earn one.')
     if best in losses:
         reason += (f' Its best epoch was {best} of {n} (validation loss {losses[best]:.3f} of that '
                    'of no change).')
     if n_valid < 8:
-        do = 'So few perturbations can hardly show a gain: `--valid 0.25` holds out more.'
+        do = f'So few perturbations can hardly show a gain; {more}.'
     elif not best:
         do = f'No epoch was better than what it starts from: train more gently ({_half_rate(run)}).'
+    elif _fell_and_rose(n, best, losses):
+        do = f'It was best early, and worse afterwards: train more gently ({_half_rate(run)}).'
     else:
         do = f'Train longer (`--epochs {2*n}`).'
     yield Advice(reason, f'{do} Until it earns a weight, the blend is what the other methods say.')
@@ -227,7 +240,7 @@ def _length_of_training(run, audits):
         yield Advice(f'The last of {n} epochs was the best: the validation loss, relative to no '
                      f'change, still fell ({before:.3f} to {last:.3f}).',
                      f'Train longer: `--epochs {2*n}`.')
-    elif best <= n/3 and last > 1.05*losses[best]:
+    elif _fell_and_rose(n, best, losses):
         yield Advice(f'Epoch {best} of {n} was the best; afterwards the validation loss, relative '
                      f'to no change, rose from {losses[best]:.3f} to {last:.3f}.',
                      f'Train more gently: {_half_rate(run)}.')

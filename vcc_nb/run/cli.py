@@ -246,7 +246,7 @@ def _keep_inputs(
     require_writable(out, option)
     inputs = [*files, *runs]
     for run in runs:
-        settings = RunFolder.read(run).config.flat()
+        settings = RunFolder.read(run, own_parts=None).config.flat()
         inputs += paths_of(settings['data'])
         inputs += [settings[name] for name in ('split', 'elsewhere', 'gene_table', 'atlas')]
     refuse_same_file(out, *inputs, option=option)

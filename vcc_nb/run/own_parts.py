@@ -16,7 +16,7 @@ from .settings import TrainingConfig
 
 # %% ../../nbs/7_run/71_own_parts.ipynb #79198045
 method_names = ('no change', 'training mean', 'same target', 'no change, plain', 'training mean, plain',
-    'shared response', 'nearest genes', 'kernel ridge', 'transfer', 'across contexts',
+    'shared response', 'nearest genes', 'kernel ridge', 'kernel ridge, responses', 'transfer', 'across contexts',
     'across contexts, least squares', 'network', 'blend')      # that tables of the library have
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class OwnParts:
                            f'create_training_config(loss={self.loss!r})')
         if self.loss is not None:
             require_loss(self.loss)
-        methods = () if self.methods is None else self.methods
-        methods = as_methods(methods, method_names) if not isinstance(methods, tuple) or methods else ()
+        methods = as_methods(() if self.methods is None else self.methods, method_names)
         object.__setattr__(self, 'methods', methods)        # the class is frozen
 
     def names(self) -> dict:
         "Part -> what to call it, for a file; of what there is."
-        names = {part: own_name(value) for part, value in (('model', self.model), ('loss', self.loss)) if value}
+        names = {part: own_name(value) for part, value in (('model', self.model), ('loss', self.loss))
+                 if value is not None}
         return names | (dict(methods=[method.name for method in self.methods]) if self.methods else {})
 
 # %% ../../nbs/7_run/71_own_parts.ipynb #88cd5133
@@ -68,7 +68,7 @@ def require_same_parts(
             continue
         if given is None:
             names = ', '.join(was) if isinstance(was, list) else was
-            value = f'[{names}]' if isinstance(was, list) else names
+            value = f'[{names}]' if isinstance(was, list) else names if names.isidentifier() else '...'
             raise VCCError(f'the run in {str(path)!r} has {_noun(part)} of your own ({names}), which no file can '
                            f'hold; give it again, as ScaledTrainingPipeline.load(run_dir, {part}={value}) '
                            f'or .resume(...) do')

@@ -48,6 +48,7 @@ class Run:
     forecast:Forecast|None = None   # None in all processes but the first, which alone predicts
     scores:Scores|None = None
     costs:dict|None = None          # seconds of each step, memory, machine, version
+    own_parts:OwnParts = OwnParts()     # of the user's
 
     @cached_property
     def methods(self) -> dict:
@@ -140,10 +141,10 @@ def _walk(
                           time_left=time_left and (lambda epochs, labels: time_left(epochs)),
                           checkpoints=folder.checkpoints(task), cells_in=folder.path/'cells')
     if not folder.first:
-        return Run(config, folder.path, task, chosen, closed, trained)
+        return Run(config, folder.path, task, chosen, closed, trained, own_parts=own_parts)
     forecast = folder.step(predict_held_out, config, task, closed, trained)
     scores = folder.step(score_held_out, config, task, forecast)
-    return Run(config, folder.path, task, chosen, closed, trained, forecast, scores, folder.costs)
+    return Run(config, folder.path, task, chosen, closed, trained, forecast, scores, folder.costs, own_parts)
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #bbcb8b65
 def _with_report(folder:RunFolder, run:Run) -> Run:
@@ -285,6 +286,7 @@ class ScaledTrainingPipeline:
         on_epoch=(),                # see `run_pipeline`; such as a `TrainingDashboard`
         run_dir=None,               # of a run to go on with, or to read; None: one that begins
         accept_changed_data:bool=False,     # see `resume_run` and `read_run`
+        atlas:str=None,     # where the atlas of a run is that is read, if it is not where it was
         model=None,         # of your own: a function of the sizes, see `run_pipeline`
         loss=None,          # a function, likewise
         methods=(),         # effect models, likewise
@@ -293,7 +295,10 @@ class ScaledTrainingPipeline:
         self.own_parts = OwnParts(model, loss, methods)
         require_no_clash(config, self.own_parts)
         self.config, self.adata, self.progress, self.on_epoch = config, adata, progress, on_epoch
-        self.begins, self.accept_changed_data = run_dir is None, accept_changed_data
+        self.begins, self.accept_changed_data, self.atlas = run_dir is None, accept_changed_data, atlas
+        if self.begins and atlas is not None:
+            raise VCCError(f'atlas={atlas!r} is of a run that has ended; of one that begins it is a setting: '
+                           f'create_training_config(atlas={atlas!r})')
         self.run_dir = new_run_dir(config) if self.begins else Path(run_dir)
         self.result = None          # a `Run`, once it has run or been read
 
@@ -321,7 +326,7 @@ class ScaledTrainingPipeline:
 
     def read(self) -> 'ScaledTrainingPipeline':
         "Read all that a run left that has ended; returns itself. `VCCError` if it has not ended."
-        self.result = read_run(self.run_dir, self.adata, **vars(self.own_parts),
+        self.result = read_run(self.run_dir, self.adata, **vars(self.own_parts), atlas=self.atlas,
                                accept_changed_data=self.accept_changed_data)
         return self
 

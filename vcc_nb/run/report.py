@@ -38,7 +38,7 @@ def verdict_section(run) -> str:
     lines, scores = verdicts(run).split('\n'), run.scores.table
     if has_combined(scores):
         combined = _combined(scores)[lambda table: table.index.isin(list(run.forecast.by_method))]
-        lines = [f'Best by the combined score: {combined.idxmax()} ({combined.max():.3f}; 0 is the '
+        lines = [f'Best by the combined score: {combined.idxmax()} ({combined.max():.3f}; 0 is the plain '
                  'training mean, 1 is perfect).', *lines]
     return '## Verdict\n\n' + '\n'.join(f'- {line}' for line in lines)
 

@@ -30,16 +30,44 @@ def with_pictures(
 
 # %% ../../nbs/7_run/77_web_page.ipynb #90bae70e
 _style = '''
-body {font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
-    padding: 0 1rem}
-h1, h2, h3 {line-height: 1.2; margin-top: 2rem}
-table {margin: 1.25rem 0; border-collapse: collapse; font-size: .85rem; display: block;
-    overflow-x: auto}
-th, td {border-bottom: 1px solid #ddd; padding: .25rem .75rem; text-align: left;
-    vertical-align: top}
-pre {font-size: .75rem; line-height: 1.35; overflow-x: auto; background: #f6f6f6; padding: .75rem}
-code {background: #f6f6f6; overflow-wrap: anywhere}
-img {max-width: 100%}
+body {
+    font: 16px/1.5 system-ui, sans-serif;
+    color: #222;
+    max-width: 60rem;
+    margin: 2rem auto;
+    padding: 0 1rem;
+}
+h1, h2, h3 {
+    line-height: 1.2;
+    margin-top: 2rem;
+}
+table {
+    margin: 1.25rem 0;
+    border-collapse: collapse;
+    font-size: .85rem;
+    display: block;
+    overflow-x: auto;
+}
+th, td {
+    border-bottom: 1px solid #ddd;
+    padding: .25rem .75rem;
+    text-align: left;
+    vertical-align: top;
+}
+pre {
+    font-size: .75rem;
+    line-height: 1.35;
+    overflow-x: auto;
+    background: #f6f6f6;
+    padding: .75rem;
+}
+code {
+    background: #f6f6f6;
+    overflow-wrap: anywhere;
+}
+img {
+    max-width: 100%;
+}
 '''
 
 def web_page(

@@ -112,10 +112,11 @@ class EpochCount:
     def __init__(self):
         self.begun = torch.zeros(2, dtype=torch.int64)      # epochs; batches of the last that are given already
         self.told = torch.full((16, 3), -1)                 # of the latest loops: which, its epoch, where it begins
+        self.taken = torch.zeros(16, 256, dtype=torch.bool) # which worker has begun which of them
         self._share()
 
     def _share(self):
-        for tensor in (self.begun, self.told): tensor.share_memory_()
+        for tensor in (self.begun, self.told, self.taken): tensor.share_memory_()
 
     def __setstate__(self, state):
         "A copy, as pickle and deepcopy make it, counts on its own; one that a worker was given does not."
@@ -129,18 +130,24 @@ class EpochCount:
         self.begun[:] = torch.tensor([epochs, 0])
         return epochs - 1, given
 
-    def next_of_loop(self, loop:int, first:bool, seconds:float=600) -> tuple:
-        "The same for a loop that several processes share: the first of them begins it, the others wait for that."
-        if first:
+    def next_of_loop(self, loop:int, worker:int, seconds:float=600) -> tuple:
+        """The same for a loop that several workers share, up to 256: number 0 begins it, the others wait for that.
+
+        Loops may have the same name, as those of loaders of one seed have: no worker takes one twice."""
+        if worker == 0:
             epoch, given = self.next()
             row = epoch % len(self.told)
+            self.told[row, 0] = -1
+            self.taken[row] = False
             self.told[row, 1:] = torch.tensor([epoch, given])
             self.told[row, 0] = loop            # last: who finds it finds the rest
             return epoch, given
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for told, epoch, given in self.told.tolist():
-                if told == loop: return epoch, given
+            for row, (told, epoch, given) in enumerate(self.told.tolist()):
+                if told == loop and not self.taken[row, worker]:
+                    self.taken[row, worker] = True
+                    return epoch, given
             time.sleep(.001)
         raise VCCError(f'the first worker did not begin the epoch within {seconds:g} seconds; use num_workers=0')
 
@@ -195,7 +202,7 @@ class Batches(IterableDataset):
         loops = getattr(self, '_loops', {})
         self._loops = {loader: loops.get(loader, -1) + 1}       # workers may persist
         loop = (loader + self._loops[loader]) % 2**62
-        return self.count.next_of_loop(loop, worker.id == 0), worker.id, worker.num_workers
+        return self.count.next_of_loop(loop, worker.id), worker.id, worker.num_workers
 
     def __getstate__(self):
         "For a worker, or a copy: the files of a temporary folder are seen to by who made it."
@@ -208,7 +215,7 @@ class Batches(IterableDataset):
 
     def state(self) -> dict:
         "The position: epochs begun, and batches given of the last one (0: it is over)."
-        return dict(epoch=self.epoch, given=self.given) | self._settings()
+        return dict(epoch=self.epoch, given=self.given or int(self.count.begun[1])) | self._settings()
 
     def load_state(self, state:dict):
         "Go to where `state` was. `VCCError` if it is of other batches."
@@ -216,7 +223,7 @@ class Batches(IterableDataset):
             if state.get(name) != value:
                 raise VCCError(f'the position is of other batches: {name}={state.get(name)!r}, '
                     f'here {value!r}; make them with the same settings')
-        self.given = state['given']
+        self.given = 0              # the count has it, until an epoch goes on
         self.count.begun[:] = torch.tensor([state['epoch'], state['given']])
 
 # %% ../../nbs/4_training/40_batches.ipynb #ae51a05b

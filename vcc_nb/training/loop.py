@@ -76,6 +76,8 @@ class BestWeights:
         self.floor = list(self.of_nothing.values())[-1]
         if self.floor <= self.loss and hasattr(model, 'no_change_weights'):
             self.loss, self.epoch, self.weights = self.floor, 0, model.no_change_weights()
+        elif epoch == 0 and self.loss > self.floor:
+            self.loss = float('inf')        # weights from before training are kept only if they beat nothing
 
     def update(self, epoch) -> dict:
         "Judge the model after `epoch`, keep its weights if they are better; losses for the record."
