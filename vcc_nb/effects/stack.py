@@ -41,9 +41,11 @@ class TransferElsewhere(Transfer):
     "Fits are refused (`VCCError`) where `elsewhere` is of the line, or the very screen, that is predicted."
     def __init__(self,
         elsewhere,              # effects (AnnData) of another context or screen
+        base=None,              # the method for what is left; default: `SharedResponse`
+        folds:int=3,            # in which the base is predicted out of fold
     ):
         self.screens = ResponseAtlas.from_effects({'elsewhere': elsewhere})
-        super().__init__(elsewhere)
+        super().__init__(elsewhere, base, folds)
 
     def fit(self, effects, split, controls=None):
         check_effects(effects, self.name)
@@ -62,13 +64,13 @@ def make_stack(
 
     `out_of_fold(stack, train)` says of training targets what it would say had it not seen them. The fit is
     refused (`VCCError`) where the atlas, or `elsewhere`, holds the line that is predicted."""
+    def once(method): return FitOnce(method, *fitted_on) if fitted_on else method
     strongest = KernelRidge(kernel, choose=True, rounds=1)
     strongest.name = 'kernel ridge, best source'
-    methods = [SharedResponse(), NearestGenes(kernel), strongest]
-    if elsewhere is not None: methods.append(TransferElsewhere(elsewhere))
-    methods.append(KernelRidge(kernel, choose=True))
+    methods = [SharedResponse(), NearestGenes(kernel), strongest, KernelRidge(kernel, choose=True)]
     if atlas is not None: methods += [NearestResponses(atlas), ResponseRidge(atlas, KernelRidge(kernel))]
-    if fitted_on: methods = [FitOnce(method, *fitted_on) for method in methods]
+    methods = [once(method) for method in methods]
+    if elsewhere is not None: methods.append(once(TransferElsewhere(elsewhere, methods[-1])))
     stack = Blend(methods, **options)
     stack.name = 'stack'
     return stack
