@@ -8,30 +8,14 @@ random half only. Results: results/atlas.json, written after each seed; `atlas.i
 import argparse, json, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from vcc_nb.core import CONTEXT, TARGET, atomic_path, machine, np_rng
-from vcc_nb.data.embedded import replogle_up_ranks
+from ranks import effects_of, overlaps
+from vcc_nb.core import atomic_path, machine, np_rng
 from vcc_nb.data.splits import Split
 from vcc_nb.effects.atlas import ResponseAtlas
 from vcc_nb.effects.held_out import FitOnce, folds_of
 from vcc_nb.effects.responses import ResponseRidge
 from vcc_nb.effects.ridge import KernelRidge, QuickKernel
-from vcc_nb.effects.tables import read_effects
 from vcc_nb.genes.likeness import annotations, gene_kernel
-
-def effects_of(line):
-    "Scores of the ranks of a line."
-    effects = read_effects(replogle_up_ranks(line), score='1/(1+rank/100)')
-    effects.obs[CONTEXT] = line
-    return effects
-
-def first_genes(values, n=100):
-    "The n highest of each row."
-    return np.argpartition(-values, n, axis=1)[:, :n]
-
-def overlaps(predicted, truth, n=100):
-    "Share of the true first n genes among those predicted, of each target."
-    pairs = zip(first_genes(np.asarray(predicted.X), n), first_genes(np.asarray(truth.X), n))
-    return [len(np.intersect1d(*pair))/n for pair in pairs]
 
 def one_line(line, other, seed, folds):
     "A row a target: overlap by annotation, with the whole atlas, with that of half the genes."
@@ -43,14 +27,14 @@ def one_line(line, other, seed, folds):
     fold, rows = folds_of(len(targets), folds, seed), []
     for k in range(folds):
         train, test = targets[fold != k], targets[fold == k]
-        split, truth = Split(train, [], test), effects[test]
+        split, truth = Split(train, [], test), effects[test].X
         base = FitOnce(KernelRidge(kernel, choose=True), train)
         found = dict(target=test, known=known[fold == k], seed=seed, line=line,
-            annotation=overlaps(base.fit(effects, split).predict(test), truth))
+            annotation=overlaps(base.fit(effects, split).predict(test).X, truth))
         for name, atlas in atlases.items():
             start = time.process_time()
             model = ResponseRidge(atlas, base).fit(effects, split)
-            found[name] = overlaps(model.predict(test), truth)
+            found[name] = overlaps(model.predict(test).X, truth)
             seconds = time.process_time() - start
             found[f'share_{name}'], found[f'seconds_{name}'] = model.share, round(seconds, 1)
         rows.append(pd.DataFrame(found))

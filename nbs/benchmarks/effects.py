@@ -9,7 +9,7 @@
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
     python effects.py scale --targets 600 2500 10000    # time and memory of each closed form; two minutes
-    python effects.py many          # all closed forms of a run, by the number of targets; K562 as thousands are treated; eight minutes
+    python effects.py many          # all closed forms of a run, by the number of targets; ranks as thousands are treated; half an hour with 10,000
 
 Each writes results/effects_<name>.json beside this file."""
 import argparse, json, time
@@ -209,12 +209,10 @@ def knowledge(o):
 
 def ranks_of(line):
     "Effects from the ranks of a line, which they name; each target's first 100 genes."
-    from vcc_nb.core import CONTEXT
+    from ranks import effects_of
     from vcc_nb.data.embedded import replogle_up_ranks
     table = replogle_up_ranks(line)
-    effects = read_effects(table, score='1/(1+rank/100)')
-    effects.obs[CONTEXT] = line
-    return effects, table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
+    return effects_of(line), table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
 
 def confidence_of(stack, predicted, train, truth, coverage=.9):
     "For which held-out targets the bound of a stack holds."
@@ -386,13 +384,18 @@ def costs(name, effects, split, method):
     print({key: round(float(value), 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
     return row
 
+def blas_threads():
+    "Threads that products of matrices take."
+    from threadpoolctl import threadpool_info
+    return max(pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas')
+
 def closed_forms_of_run(effects, split, kernel, control):
-    "CPU seconds of all that a run does with closed forms: folds for the network, blends, bounds."
+    "Time of all that a run does with closed forms: folds for the network, blends, bounds."
     from vcc_nb.effects.bounds import Conformal
     from vcc_nb.effects.held_out import FitOnce, out_of_fold
     train, everyone = list(split.train), [*split.train, *split.valid]
     last = Split(everyone, [], split.test)
-    start = time.process_time()
+    start, clock = time.process_time(), time.perf_counter()
     plain = FitOnce(KernelRidge(kernel, choose=True), train, everyone)
     own = FitOnce(OwnTranscript(plain, control), train, everyone)
     out_of_fold(own, effects[train], folds=10)
@@ -401,26 +404,36 @@ def closed_forms_of_run(effects, split, kernel, control):
         blend = Blend([SharedResponse(), NearestGenes(kernel), plain], belief=20)
         OwnTranscript(blend, control).fit(effects, part)
     Conformal(own).fit(effects, last).predict(split.test)
-    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - start, peak_gb=peak_gb())
+    row = dict(targets=len(everyone), genes=effects.n_vars, cpu_s=time.process_time() - start, wall_s=time.perf_counter() - clock,
+        threads=blas_threads(), peak_gb=peak_gb())
     print('all closed forms of a run:', {name: round(float(value), 1) for name, value in row.items()}, flush=True)
     return row
 
 def as_for_many(o):
-    "K562 ranks: what is lost where 200 of 527 targets are treated as of 10,000: three seeds of ten folds."
-    from vcc_nb.data.embedded import replogle_up_ranks
+    "K562 and RPE1 ranks: what is lost where 200 of 527 targets are treated as of 10,000, and where fewer components choose sources."
+    class AllTell(KernelRidge): telling = 10**6
     class ForMany(KernelRidge): exact_up_to = 200
-    table = replogle_up_ranks(); ranks = table[table['rank'] < 100].groupby(TARGET).gene.agg(set).to_dict()
-    fx = read_effects(table, score='1/(1+rank/100)'); targets = fx.obs_names.tolist(); kernel = annotation_kernel().on(targets)
-    methods = {'exact': KernelRidge(kernel, choose=True), 'as for thousands': ForMany(kernel, choose=True, judges=200)}
     rows = []
-    for seed in range(min(o.seeds, 3)):
-        for k, s in folds_of(targets, seed):
-            for name, method in methods.items():
-                overlaps = overlap(method.fit(fx, s).predict(s.test), ranks)
-                rows += [dict(method=name, seed=seed, target=t, overlap=v) for t, v in overlaps.items()]
-    means = pd.DataFrame(rows).groupby(['target', 'method']).overlap.mean().unstack()
-    lost = means['as for thousands'] - means['exact']
-    return means.mean().to_dict() | dict(difference=lost.mean(), half=1.96*lost.std()/np.sqrt(len(lost)))
+    for line in ('K562', 'RPE1'):
+        effects, ranks = ranks_of(line)
+        targets = effects.obs_names.tolist()
+        kernel = gene_kernel().on(targets)
+        methods = {'all components choose': AllTell(kernel, choose=True), 'exact': KernelRidge(kernel, choose=True),
+            'as for thousands': ForMany(kernel, choose=True, judges=200)}
+        for seed in range(min(o.seeds, 3)):
+            for k, split in folds_of(targets, seed):
+                for name, method in methods.items():
+                    overlaps = overlap(method.fit(effects, split).predict(split.test), ranks)
+                    rows += [dict(line=line, method=name, seed=seed, target=t, overlap=v) for t, v in overlaps.items()]
+    return [lost_in(line, table, *pair) for line, table in pd.DataFrame(rows).groupby('line')
+            for pair in (('exact', 'all components choose'), ('as for thousands', 'exact'))]
+
+def lost_in(line, table, method, base):
+    "Mean overlap of a method and of another, their paired difference and half its 95% interval over targets."
+    means = table.groupby(['target', 'method']).overlap.mean().unstack()
+    lost = means[method] - means[base]
+    return dict(line=line, method=method, base=base, overlap=means[method].mean(), of_base=means[base].mean(),
+        difference=lost.mean(), half=1.96*lost.std()/np.sqrt(len(lost)))
 
 def simulated_screen(n, n_genes=8000):
     "Effects of n training targets and a tenth more, their split and the kernel of a run."
@@ -442,13 +455,13 @@ def scale(o):
     return dict(data='simulated, 8,000 genes, 40 programs', fits=rows)
 
 def many(o):
-    "All that a run does with closed forms, by the number of targets, and what is lost on K562."
+    "All that a run does with closed forms, by the number of targets, and what is lost on ranks."
     runs = []
     for n in o.targets:
         effects, split, kernel = simulated_screen(n)
         runs.append(closed_forms_of_run(effects, split, kernel, np.full(effects.n_vars, 1.)))
     lost = as_for_many(o)
-    print(lost)
+    print(pd.DataFrame(lost).round(5).to_string())
     return dict(data='simulated, 8,000 genes, 40 programs', runs=runs, as_for_many=lost)
 
 def save(o, result):

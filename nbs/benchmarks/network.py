@@ -10,8 +10,8 @@ predicted highest. A variant is told in words (`variant`); each adds its rows to
 import argparse, json, os, time
 from pathlib import Path
 import joblib, numpy as np, pandas as pd, torch
-from vcc_nb.core import CONTEXT, TARGET, atomic_path, machine, np_rng
-from vcc_nb.data.embedded import replogle_up_ranks
+from ranks import effects_of, overlaps
+from vcc_nb.core import atomic_path, machine, np_rng
 from vcc_nb.data.splits import Split, leave_one_out
 from vcc_nb.effects.atlas import ResponseAtlas
 from vcc_nb.effects.base import EffectModel, everyone, fit_all, make_effects
@@ -19,7 +19,6 @@ from vcc_nb.effects.held_out import folds_of, out_of_fold
 from vcc_nb.effects.residual import ResidualNetwork, response_neighbours, train_on_tokens
 from vcc_nb.effects.responses import ResponseRidge
 from vcc_nb.effects.ridge import KernelRidge, NearestGenes, QuickKernel, SharedResponse
-from vcc_nb.effects.tables import read_effects
 from vcc_nb.genes.likeness import GeneKernel, annotations, gene_kernel
 from vcc_nb.genes.network import gene_network
 from vcc_nb.genes.sets import relations
@@ -71,12 +70,6 @@ class Likeness:
         self.table = pd.DataFrame(np.load(file), targets, genes)
     def __call__(self, targets, genes): return self.table.loc[targets, genes].to_numpy()
 
-def effects_of(line):
-    "Scores of the ranks of a line."
-    effects = read_effects(replogle_up_ranks(line), score='1/(1+rank/100)')
-    effects.obs[CONTEXT] = line
-    return effects
-
 def closed_forms(
     targets,        # of the line, all of them
     elsewhere,      # effects in the other line, as far as they may be known
@@ -119,13 +112,6 @@ def variant(words, likeness):
     if options.pop('likeness', 1) == 0: options['kernel'] = None
     if options['nets'] > 1 and options['share'] == 1 and not options.pop('whole', 0): options['share'] = None
     return options
-
-def first_genes(values, n=100): return np.argpartition(-values, n, axis=1)[:, :n]
-
-def overlaps(change, truth, n=100):
-    "Share of the true first n genes among those predicted, of each target."
-    pairs = zip(first_genes(np.asarray(change), n), first_genes(np.asarray(truth), n))
-    return np.array([len(np.intersect1d(*pair))/n for pair in pairs])
 
 class Joint(ResidualNetwork):
     "Networks that learn from another line's tokens, too: those of the same training targets."

@@ -53,8 +53,8 @@ class LinearModel(EffectModel):
             of_targets = principal_coordinates(np.asarray(self.elsewhere.X, np.float64), self.dims)
             self.embedding = pd.DataFrame(of_targets, self.elsewhere.obs[TARGET])
         has_row = train.obs[TARGET].isin(self.embedding.index).to_numpy()
-        P, Y = self.embedding.loc[train.obs[TARGET][has_row]].to_numpy(), Y[:, has_row]
         self.b = Y.mean(1)
+        P, Y = self.embedding.loc[train.obs[TARGET][has_row]].to_numpy(), Y[:, has_row]
         left, right = (np.linalg.inv(A.T @ A + self.penalty*np.eye(self.dims)) for A in (self.G, P))
         self.W = left @ self.G.T @ (Y - self.b[:, None]) @ P @ right
 

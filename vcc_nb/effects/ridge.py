@@ -265,6 +265,7 @@ class KernelRidge(EffectModel):
     name = 'kernel ridge'
     shares, penalties = (0., .01, .03, .1, .3, 1.), np.logspace(-2, 1.5, 12)
     exact_up_to = 1000      # targets; of more: leading components, every other penalty, `judges`
+    telling = 100           # largest components, by which the sources are weighed
 
     def __init__(self,
         kernel:GeneKernel,  # how alike genes are, from `gene_kernel`
@@ -290,11 +291,12 @@ class KernelRidge(EffectModel):
         self.spread = rms_error(error, noise[rows])*in_kernel_units
 
     def _chosen_weights(self, scores, noise):
-        "Of the sources, by targets that are few enough to try thirty kernels."
+        "Of the sources, by targets and components that are few enough to try thirty kernels."
         rows = some_rows(len(scores), self.exact_up_to)
+        largest = np.sort(np.argsort(-np.square(scores).sum(0), kind='stable')[:self.telling])
         parts = self.kernel.parts([self.targets[i] for i in rows])
         if len(rows) < len(scores): parts = {name: part.astype(np.float32) for name, part in parts.items()}
-        return choose_weights(parts, scores[rows], noise[rows], self.rounds)
+        return choose_weights(parts, scores[np.ix_(rows, largest)], noise[rows], self.rounds)
 
     def _similarity(self):
         "(targets, targets) with the weights."
