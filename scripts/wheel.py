@@ -82,6 +82,21 @@ def try_here(dist):
         try_out(sys.executable, shell, folder, os.environ | dict(PYTHONPATH=str(site)))
 
 
+def try_editable():
+    "Install the clone as it lies, and find the package in a folder that holds a folder of its name, as the one above a clone does."
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(Path(folder)/'venv', with_pip=True)
+        programs, suffix = ('Scripts', '.exe') if os.name == 'nt' else ('bin', '')
+        python = Path(folder)/'venv'/programs/f'python{suffix}'
+        subprocess.run([str(python), '-m', 'pip', 'install', '-q', '--no-deps', '-e', str(ROOT)], check=True)
+        (Path(folder)/'vcc_nb').mkdir()
+        find = "from importlib.util import find_spec; print(find_spec('vcc_nb').origin)"
+        environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+        found = subprocess.run([str(python), '-c', find], cwd=folder, env=environment, check=True, text=True, capture_output=True).stdout
+        if Path(found.strip()) != ROOT/'vcc_nb'/'__init__.py':
+            sys.exit(f'an editable install gives {found.strip()} in a folder that holds a folder vcc_nb')
+
+
 def try_clean(dist):
     "Install the wheel and all that it needs in a new environment, and try it there."
     with tempfile.TemporaryDirectory() as folder:
@@ -103,5 +118,9 @@ if __name__ == '__main__':
     faults = [] if clean else list(faults_of(dist))
     if faults:
         sys.exit('\n'.join(faults))
-    (try_clean if clean else try_here)(dist)
+    if clean:
+        try_clean(dist)
+    else:
+        try_here(dist)
+        try_editable()
     print(f'{the_wheel(dist).name} works.')
