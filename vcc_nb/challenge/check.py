@@ -290,7 +290,7 @@ def _groups_of(checked):
 
 # %% ../../nbs/6_challenge/68_check.ipynb #a1911925
 _of_findings = dict(level='an error is refused by the official tool, a warning costs score, a note is worth knowing',
-    rule='what it is filed under (`66_rules`)', cure='what to do')
+    rule='what it is filed under (see 66_rules)', cure='what to do')
 
 class Findings(pd.DataFrame):
     "What is to be said of a submission, a row a finding; a DataFrame whose sentences a notebook shows whole."

@@ -42,7 +42,8 @@ class Season:
         n_different = self.n_genes if self.genes is None else len(set(self.genes))
         if n_different != self.n_genes:
             raise VCCError(f'season {self.name}: genes and n_genes clash, {n_different:,} different genes '
-                f'where {self.n_genes:,} are expected; give the gene axis of this season')
+                f'where {self.n_genes:,} are expected; give the gene axis of this season (its own control '
+                f'cells), or rehearse with dataclasses.replace(season, n_genes={n_different})')
         if not self.cells_per_target or not self.targets: return
         n_cells = self.cells_per_target*len(self.targets)*self.n_contexts
         if n_cells > self.max_cells:

@@ -57,11 +57,21 @@ def find_target_column(
     usual = [column for column in target_names if column in obs]
     if len(usual) == 1: return usual[0]
     if usual: return max(usual, key=lambda column: _worth(obs, column, control, vocabulary))
-    close = near(TARGET, obs.columns)
+    close = near(TARGET, obs.columns) or _telling_columns(obs, control, vocabulary)
     if close: hint = f'did you mean {close[0]!r}? Pass target_key={close[0]!r}'
     else: hint = (f'name one of {list(obs.columns)} with target_key=, or, if all are control cells, '
         f'set adata.obs[{TARGET!r}] = {CONTROL!r}')
     raise VCCError(f'no obs column {TARGET!r} that names the perturbed gene; {hint}')
+
+def _telling_columns(
+    obs,
+    control,        # labels the user named, or None
+    vocabulary,     # `Vocabulary` of the file, or None
+) -> list:
+    "Columns of text that hold controls and genes, or guides of genes, the plainest first; they are proposed, never taken."
+    texts = [column for column in obs if not pd.api.types.is_numeric_dtype(obs[column].dtype)]
+    worth = {column: _worth(obs, column, control, vocabulary) for column in texts}
+    return sorted((column for column in texts if worth[column][0]), key=worth.get, reverse=True)
 
 def _worth(
     obs,

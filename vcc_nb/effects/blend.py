@@ -192,14 +192,22 @@ def _known(self:Blend, targets) -> np.ndarray:
     return known
 
 @patch
+def _sets_of_sources(self:Blend) -> dict:
+    "(sources,) bool -> (methods,) bool: the methods of these sources, and those of none; first all of them."
+    sources, sets = list(self._sources().values()), {}
+    for has in product((True, False), repeat=len(sources)):
+        sets[has] = np.ones(len(self.models), bool)
+        for methods, knows in zip(sources, has): sets[has][methods] = knows
+    return sets
+
+@patch
 def _sums(self:Blend, held) -> dict:
     "(methods,) bool, which know a target -> `WeighedSum`; first the one of all methods."
-    believed, sources = range(len(self.models))[self.believed], list(self._sources().values())
-    of_all, sums = ~np.isin(np.arange(len(self.models)), [i for methods in sources for i in methods]), {}
-    for has in product((True, False), repeat=len(sources)):
-        know = of_all.copy()
-        for methods, knows in zip(sources, has): know[methods] = knows
-        members = know if held.known[:, know].all(1).sum() >= self.few else of_all
+    believed, sets, sums = range(len(self.models))[self.believed], self._sets_of_sources(), {}
+    n_known = {has: held.known[:, know].all(1).sum() for has, know in sets.items()}
+    for has, know in sets.items():
+        within = [part for part in sets if np.less_equal(part, has).all() and n_known[part] >= self.few]
+        members = sets[max(within, key=sum, default=(False,)*len(has))]     # of equals the first source
         part = held.part(held.known[:, members].all(1))
         sums[tuple(know.tolist())] = WeighedSum(part, members, self.weigh, believed)
     return sums

@@ -15,6 +15,7 @@ from ..core import genes_of
 from ..challenge.compare import bootstrap_intervals, ranked_scores, score_table
 from ..challenge.scorers import directions
 from ..data.symbols import current_symbol
+from ..effects.residual import ResidualNetwork, enough_targets
 from ..genes.likeness import annotated_genes
 from .verdict import baselines_in, in_list, plain_baselines
 
@@ -228,6 +229,17 @@ def _network_of_no_use(run, audits):
         do = f'Train longer (`--epochs {2*n}`).'
     yield Advice(reason, f'{do} Until it earns a weight, the blend is what the other methods say.')
 
+# %% ../../nbs/7_run/77_advice.ipynb #3e52984a
+def _stack_without_networks(run, audits):
+    "Too few targets for networks on the stack."
+    if ResidualNetwork.name not in run.forecast.by_method:
+        return
+    n = run.task.size('train') + run.task.size('valid')
+    if n < enough_targets:
+        yield Advice(f'{n} targets train or validate, and networks on the stack are trained from {enough_targets} on: '
+                     f'what is called {ResidualNetwork.name} here is the stack of closed forms alone.',
+                     'Leave them out (`--no-stack`), or learn from more perturbations.')
+
 # %% ../../nbs/7_run/77_advice.ipynb #d006fd83
 def _length_of_training(run, audits):
     "Training ended too early, or went on too long."
@@ -247,7 +259,8 @@ def _length_of_training(run, audits):
 
 # %% ../../nbs/7_run/77_advice.ipynb #15fc8b3c
 rules = (_faults_of_screen, _weak_signal, _shallow_cells, _unknown_targets, _few_held_out,
-         _at_the_ceiling, _nothing_won, _lost_effect, _network_of_no_use, _length_of_training)
+         _at_the_ceiling, _nothing_won, _lost_effect, _network_of_no_use, _stack_without_networks,
+         _length_of_training)
 
 def advice_of(
     run,            # a `Run` of `76_pipeline`

@@ -10,12 +10,12 @@ __all__ = ['guide_names', 'batch_names', 'Row', 'ScreenAudit', 'find_column', 'c
 # %% ../../nbs/7_run/83_audit.ipynb #867ebd69
 import re, textwrap
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from scipy.stats import bootstrap
 from ..core import VCCError, genes_of, near, pick
+from ..jupyter import html_table
 from ..data.containers import LazyRows, plain_anndata
 from ..data.labels import Labels, labels_of, read_labels, uneven_targets
 from ..data import embedded
@@ -67,9 +67,7 @@ class ScreenAudit:
         rows = [list(self.table), ['-'*width for width in _widths.values()], *self.table.to_numpy()]
         return '\n'.join([textwrap.fill(self.source, 109), '', *map(_in_columns, rows), '', self.summary])
 
-    def _repr_html_(self):
-        with pd.option_context('display.max_colwidth', None):
-            return f'<p>{escape(self.source)}: {self.summary}</p>{self.table.to_html(index=False)}'
+    def _repr_html_(self): return html_table(self.table.set_index('what'), f'{self.source}: {self.summary}')
 
 def _as_table(rows): return pd.DataFrame(rows, columns=['what', 'found', 'verdict', 'what to do'])
 

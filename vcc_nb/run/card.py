@@ -134,6 +134,16 @@ def _limits(run) -> str:
     return '## Limits\n\n' + '\n'.join(f'- {limit}' for limit in limits)
 
 # %% ../../nbs/7_run/77_card.ipynb #16d0eaa5
+def _as_given(
+    part:str,       # of the user's own: 'model', 'loss' or 'methods'
+    value,          # its name, or a list of names
+) -> str:
+    "As an argument: `loss=absolute`; `loss=your_loss` where a name says nothing, as of a lambda."
+    if not isinstance(value, str):
+        return f'{part}=[...]'
+    return f'{part}={value if value.isidentifier() else f"your_{part}"}'
+
+
 def _how_to_load(run) -> str:
     "In Python and in a shell."
     name, data, options, where = run.path.name, run.config.data.data, '', ''
@@ -144,7 +154,7 @@ def _how_to_load(run) -> str:
         where = ('The screen is not in the folder. If it lies elsewhere than it did, write where '
                  'into `data` of `training_config.json`; that it is the same is checked by its '
                  'content.')
-    own = [f"{part}={value if isinstance(value, str) else '[...]'}" for part, value in read_names(run.path).items()]
+    own = [_as_given(part, value) for part, value in read_names(run.path).items()]
     options += ''.join(f', {part}' for part in own)         # of the user's own: no file holds them
     model = ''.join(f', {part}' for part in own if part.startswith('model='))
     shell = '' if own else f'In a shell: `vcc_nb predict {name} --targets TP53,MYC --out effects.csv`. '

@@ -414,8 +414,8 @@ def _advice_in_shell_words(advice:str) -> str:
     several = re.sub(r"control=\[(.*?)\]", lambda labels: 'control=' + re.sub("[' ]", '', labels[1]), advice)
     names = ('target_key', 'control', 'context_key', 'layer', 'guide_key', 'batch_key')
     for name in names:
-        several = re.sub(rf"\b{name}='?([^\s';:]*)'?", rf'{flag_of(name)} \1', several)
-    return re.sub(' (?= |$|[;:])', '', several)
+        several = re.sub(rf"\b{name}='?((?:[^\s';:,][^\s';:]*)?)'?", rf'{flag_of(name)} \1', several)
+    return re.sub(' (?= |$|[;:,])', '', several)
 
 
 def _check(
@@ -530,7 +530,8 @@ _commands['compare'] = _Command(
 
 # %% ../../nbs/7_run/82_cli.ipynb #6a023264
 _method = ("'no change', 'training mean', 'kernel ridge', 'kernel ridge, responses' (with an atlas), 'transfer', "
-           "'network' or 'blend'; of several contexts also 'same target' and 'across contexts' (default: blend)")
+           "'stack and network' (with --stack), 'network' or 'blend'; of several contexts also 'same target' and "
+           "'across contexts' (default: blend)")
 _screen_in_memory = 'the screen, where the run was given it in memory'
 
 def _accept_option(parser):

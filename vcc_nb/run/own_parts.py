@@ -17,7 +17,7 @@ from .settings import TrainingConfig
 # %% ../../nbs/7_run/71_own_parts.ipynb #79198045
 method_names = ('no change', 'training mean', 'same target', 'no change, plain', 'training mean, plain',
     'shared response', 'nearest genes', 'kernel ridge', 'kernel ridge, responses', 'transfer', 'across contexts',
-    'across contexts, least squares', 'network', 'blend')      # that tables of the library have
+    'across contexts, least squares', 'stack and network', 'network', 'blend')     # that tables of the library have
 
 @dataclass(frozen=True, eq=False)
 class OwnParts:

@@ -16,6 +16,7 @@ import pandas as pd
 from ..core import CONTEXT, VCCError, atomic_path
 from ..challenge.compare import bootstrap_intervals, combined_score, score_table
 from ..data.screens import Screens
+from ..effects.residual import ResidualNetwork
 from ..effects.responses import ResponseRidge
 from .advice import advice_section
 from .agreement import lines_section
@@ -140,6 +141,9 @@ def method_section(run):
                  f'knows the perturbation, and else by annotations')
     if run.task.across:
         more = _methods_across(run)
+    if ResidualNetwork.name in run.forecast.by_method:
+        more += (f'; **{ResidualNetwork.name}**: the weighted sum of the closed forms, and what small networks on gene '
+                 f'tokens add to it, as far as targets bear them out that they had not seen; no part of the blend')
     table = weights.sort_values(ascending=False, kind='stable').rename_axis('method')
     yield ('## Methods\n\n**no change**: the controls; '
            '**training mean**: the mean effect of the training perturbations; '

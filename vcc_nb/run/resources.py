@@ -123,6 +123,10 @@ class Plan:
         "The estimate of another step, with the same cells and process."
         return memory.estimate(step, data_gb=self.data_gb, process_gb=self.process_gb)
 
+    def __repr__(self): return str(self.estimate)
+
+    def _repr_html_(self): return self.estimate._repr_html_()
+
 
 def make_plan(step:TrainingStep, data_gb:float) -> Plan:
     "Estimate the step, in this process, beside so many GiB of cells (which do not lie on a GPU)."

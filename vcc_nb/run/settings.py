@@ -422,6 +422,9 @@ class TrainSettings:
     learning_rate:float = within(1e-3, 0, 100, '(]')    # highest of each phase
     warmup:float = within(0.3, 0, 1, '[)')          # share of a phase's steps in which the rate rises
     residual:bool = True            # learn what the closed form leaves over; False: the whole change
+    # a method more, 'stack and network': small networks on gene tokens learn what the weighted sum of all closed forms
+    # gets wrong; needs 50 training targets, and pays where responses of other lines are known (atlas, elsewhere)
+    stack:bool = False
     loss:str = one_of('mse', 'huber', 'weighted', 'weighted_huber', 'energy', **_your_loss)     # energy: of cells
     ema:float|None = within(None, 0, 1, '()')       # decay of a mean of weights that is kept; None: none
     new_rows:str = one_of('random', 'neighbours')   # rows of genes that join, or means of neighbours
@@ -603,7 +606,7 @@ def setting_help() -> dict:
         choices |= choices_of(kind)
     for name, names in choices.items():
         meanings[name] = f"{', '.join(map(repr, names))}: {meanings[name]}"
-    return {name: meanings[name] for name in setting_fields()}
+    return {name: ' '.join(str(meanings[name]).split()) for name in setting_fields()}
 
 # %% ../../nbs/7_run/70_settings.ipynb #aa74c5d7
 def _default(setting):

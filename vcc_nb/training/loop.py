@@ -387,6 +387,7 @@ def go(self:Training, patience=None, save=None, on_epoch=(), progress=False, tim
             if save and self.ranks.first: save(self.model, self.state())
             answers = [f(record, self.model) for f in on_epoch] if self.ranks.first else []
             self.stopped = self.ranks.agree(any(answers))
+        bar.total = bar.n           # an end on demand is no failure: a notebook draws a bar that is not full in red
 
 @patch
 def _progress_bar(self:Training, progress):
