@@ -17,7 +17,7 @@ from pathlib import Path
 import anndata as ad, pandas as pd
 from fastcore.basics import patch
 from ..core import CONTEXT, TARGET, VCCError, pick, pick_device
-from ..jupyter import html_picture, html_table
+from ..jupyter import html_picture, html_table, in_jupyter
 from ..data.embedded import vcc2025_genes
 from ..genes.likeness import annotated_genes
 from ..genes.names import resolve_targets
@@ -134,7 +134,8 @@ def _walk(
                            own_model=own_parts.model)
         config = plan.fitted.config             # keeps to memory_gb; the folder has what was asked for
         if progress and folder.first:
-            print(plan, file=sys.stderr)
+            # a notebook paints what comes by stderr as a fault; a shell keeps stdout for the scores
+            print(plan, file=sys.stdout if in_jupyter() else sys.stderr)
             time_left = TimeLeft(plan.fitted.plan)
     closed = closed_forms(config, task, own_parts)
     trained = folder.step(train_network, config, task, chosen, closed, own_parts=own_parts, on_epoch=on_epoch, progress=progress,
