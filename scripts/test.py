@@ -12,10 +12,16 @@ def notebooks_named(start):
     return [str(path) for path in matches if '.ipynb_checkpoints' not in path.parts]
 
 
+def two_share_the_cores():
+    "The environment of two workers: each takes half of the cores for its matrices, unless the user says otherwise."
+    threads = str(max(1, (os.cpu_count() or 2)//2))
+    return dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), threads) | os.environ
+
+
 def run_and_count(path=None):
     "(passed, failed) of one call of nbdev-test, whose output is passed on; a notebook whose worker died counts as failed."
     command = [Path(sys.executable).with_name('nbdev-test'), *([path] if path else []), '--n-workers', '2', '--do-print']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+    process = subprocess.Popen(command, env=two_share_the_cores(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
     started, completed, failed, in_list = set(), set(), 0, False
     for line in process.stdout:
         print(line, end='', flush=True)
