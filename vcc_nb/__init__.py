@@ -37,7 +37,7 @@ _names = {
     'effects.bounds': 'Conformal',
     'challenge.cells': 'generate_cells',
     'challenge.compare': 'evaluate score_methods noise_ceiling bootstrap_intervals combined_score',
-    'challenge.seasons': 'Season complete_season',
+    'challenge.seasons': 'Season complete_season rehearsal',
     'challenge.check': 'check_submission',
     'challenge.write': 'make_submission submission_estimate',
     'run.settings': 'TrainingConfig create_training_config',
@@ -48,7 +48,7 @@ _names = {
     'run.submit': 'submit',
     'run.widgets': 'GeneExplorer TrainingDashboard',
     'simulation.cells': 'simulate_screen',
-    'simulation.lines': 'simulate_screens',
+    'simulation.lines': 'simulate_screens simulate_season',
 }
 
 _lazy, __dir__, __all__ = lazy_loader.attach(

@@ -752,6 +752,8 @@ def _submit_options(parser):
         help='control cells in the file (default: all)')
     add('--seed', type=within_range(int, 0, 2**32 - 1), metavar='N', help='of everything drawn (default: 0)')
     add('--dry-run', action='store_true', help='only say what it would take: cells, disk, memory')
+    add('--rehearse', action='store_true',
+        help="by the season's rules on the genes that --controls has, for practice: no file that the challenge takes")
     _accept_option(parser)
 
 

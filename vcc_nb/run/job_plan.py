@@ -73,19 +73,20 @@ def time_examples(
     clock=time.perf_counter,
     seconds:float=.4,       # that the longest trial should take
 ) -> tuple:                 # (seconds of an example, seconds of a step besides)
-    "Time training steps of two sizes, of a model with random weights."
+    "Time training steps of one example and of more, of a model with random weights."
     with torch.random.fork_rng():
         model = model_of(replace(step, sizes=step.sizes | dict(n_genes=n_genes), recompute=0))
         optimizer = Optimizer(model, 100, precision=step.precision)
         run = lambda n: _timed(optimizer, _random_batch(n, step, n_genes), clock)
         run(1)                                      # kernels are compiled, moments made
-        of_one = run(1)
-        if of_one > seconds:                        # slow, or held up by another program: once more
-            of_one = min(of_one, run(1))
-        n = int(np.clip(seconds/max(of_one, 1e-4), 2, step.batch_size)) if of_one < seconds else 1
+        n, of_one = 1, min(run(1), run(1))          # one may be held up by another program
+        of_more = of_one
+        while n < step.batch_size and (of_more < seconds or of_more < 1.5*of_one < 10*seconds):
+            n = min(2*n, step.batch_size)
+            of_more = run(n)
         if n == 1:
             return of_one, 0.
-        of_more = min(run(n), run(n))
+        of_more = min(of_more, run(n))
     example = max(of_more - of_one, 1e-9)/(n - 1)
     if example*n > of_more:
         example = of_more/n

@@ -11,7 +11,7 @@ __all__ = ['require_known', 'season_effects', 'controls_at_depth', 'submit']
 from pathlib import Path
 import anndata as ad
 from ..core import CONTEXT, VCCError
-from ..challenge.seasons import complete_season, open_controls, season_with_controls
+from ..challenge.seasons import complete_season, open_controls, rehearsal, season_with_controls
 from ..challenge.write import expand_effects, make_submission, submission_estimate
 from ..effects.base import of_context
 from .lines import levels_on, scaled_like, unknown_context
@@ -138,6 +138,7 @@ def submit(
     targets=None,           # names, or the season's pert_counts.csv; default: those of the season
     method:str='blend',     # see `Run.predict_effects`
     dry_run:bool=False,     # only say what it would take
+    rehearse:bool=False,    # by the season's rules on the genes of other control cells, for practice: see `rehearsal`
     accept_changed_data:bool=False,     # of runs whose screen is not what it was, see `read_run`
     **options,              # of `make_submission`: n_cells, n_controls, pool, seed
 ):                          # -> (SubmissionSize, findings of the preflight, or None)
@@ -148,6 +149,8 @@ def submit(
         controls = runs[0].task.screen
     else:
         controls = controls_at_depth(controls, season, runs)
+    if rehearse:
+        season = rehearsal(season, controls, n_cells=options.get('n_cells'))
     season, screen = season_with_controls(season, controls)
     if targets is not None:
         season = complete_season(season, targets=targets)
