@@ -5,7 +5,7 @@
     python effects.py refit         # the same cells: what the validation targets teach once they have done their duty; a minute
     python effects.py k562          # real ranks, 585 knock-downs: ten folds, three times; half an hour on one core
     python effects.py knowledge     # ranks of K562 and RPE1: what complexes, modules and partners add to annotation; six minutes on one core
-    python effects.py stack         # ranks of K562 and RPE1: the weighted sum of all closed forms and its members; forty minutes on one core
+    python effects.py stack         # ranks of K562 and RPE1: the weighted sum of all closed forms and its members; thirty minutes on one core
     python effects.py transfer      # simulated, two contexts: how much of the ceiling the other context's effects give; minutes
     python effects.py confidence    # how often the stated bounds hold, on all three; a quarter of an hour
     python effects.py scale --targets 600 2500 10000    # time and memory of each closed form; two minutes
