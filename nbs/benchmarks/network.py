@@ -8,10 +8,11 @@
 Ranks: 585 knock-downs of Replogle 2022 in K562 and RPE1; ten folds; share of the true first 100 genes among the 100
 predicted highest. A variant is told in words (`variant`); each adds its rows to results/network.json, which `network.ipynb` shows."""
 import argparse, json, os, time
+from dataclasses import replace
 from pathlib import Path
 import joblib, numpy as np, pandas as pd, torch
 from ranks import effects_of, overlaps
-from vcc_nb.core import atomic_path, machine, np_rng
+from vcc_nb.core import CONTROL, TARGET, atomic_path, machine, np_rng
 from vcc_nb.data.splits import Split, leave_one_out
 from vcc_nb.effects.atlas import ResponseAtlas
 from vcc_nb.effects.base import EffectModel, everyone, fit_all, make_effects
@@ -121,6 +122,19 @@ class Joint(ResidualNetwork):
     def _train(self, net, lesson, i):
         train_on_tokens(net, [lesson, self.other.lessons[i]], seed=1000*self.seed + i, **self.training)
 
+class OfCells(ResidualNetwork):
+    "Networks that learn from effects of some cells of each target: other cells in each pass, as many passes as there are draws."
+    def __init__(self, members, draws, **options):
+        super().__init__(members, **options)
+        self.draws = draws      # Effects of a part of the cells, each of the same targets
+    def learn(self, train):
+        self.of_draws = [np.asarray(draw[train.obs_names, train.var_names].X - train.X, np.float32) for draw in self.draws]
+        super().learn(train)
+    def _train(self, net, lesson, i):
+        seen = self.fold != i
+        lessons = [replace(lesson, left_TG=lesson.left_TG + torch.as_tensor(moved[seen][:, self.places])) for moved in self.of_draws]
+        train_on_tokens(net, lessons, seed=1000*self.seed + i, epochs=1)
+
 class Teaching(ResidualNetwork):
     "Keeps what its networks would learn from."
     def _train(self, net, lesson, i): self.lessons = getattr(self, 'lessons', []) + [lesson]
@@ -228,6 +242,11 @@ def worlds(folder, seeds=1, folds=4):
                     print(kind, seed, part.variant.iloc[0], (part[['stack', 'network']].sum()/part['size'].sum()).round(4).to_dict(), flush=True)
     return pd.concat(rows)
 
+def part_of_cells(cells, seed):
+    "All control cells, and a random half of the others."
+    half = np_rng(seed, 'half of the cells').random(cells.n_obs) < .5
+    return cells[half | (cells.obs[TARGET] == CONTROL).to_numpy()].copy()
+
 def papalexi(folder):
     "Real cells of 25 targets, each left out in turn: PDS and mean absolute error."
     from effects import pds_mae
@@ -239,12 +258,15 @@ def papalexi(folder):
     members = [OnDisk(model, name, folder, 'papalexi') for name, model in
         dict(shared=SharedResponse(), nearest=NearestGenes(quick), ridge=KernelRidge(quick, choose=True)).items()]
     likeness = Likeness(kernel, list(screen.targets), effects.var_names, folder)
+    draws = [open_screen(part_of_cells(cells(), seed)).effects() for seed in range(4)]
     kinds = {'itself': {}, 'linear': dict(attention='linear'), 'full': dict(attention='full'),
-        **{f'sparse:{name}': dict(attention='sparse', graph=graph_of(name)) for name in ('STRING', 'annotation', 'responses')}}
+        **{f'sparse:{name}': dict(attention='sparse', graph=graph_of(name)) for name in ('STRING', 'annotation', 'responses')},
+        'itself, of half the cells': dict(draws=draws)}
     rows = []
     for name, options in kinds.items():
         for split in leave_one_out(effects.obs_names.tolist()):
-            model = ResidualNetwork(members, nets=4, belief=20, least=0, kernel=likeness, folds=8, **options).fit(effects, split)
+            make = OfCells if 'draws' in options else ResidualNetwork
+            model = make(members, nets=4, belief=20, least=0, kernel=likeness, folds=8, **options).fit(effects, split)
             for method, fitted in (('stack', model.stack), (name, model)) if name == 'itself' else ((name, model),):
                 rows += [dict(variant=method, share=model.share, **row) for row in pds_mae(fitted.predict(split.test), effects)]
         print(name, pd.DataFrame(rows).groupby('variant', sort=False)[['PDS', 'MAE', 'share']].mean().round(5), flush=True)
