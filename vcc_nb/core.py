@@ -6,8 +6,8 @@ Docs: https://vcc-nb.github.io/vcc_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['TARGET', 'CONTROL', 'CONTEXT', 'genes_of', 'combined', 'pair_name', 'pair_of', 'VCCError', 'near', 'pick', 'np_rng',
-           'torch_rng', 'pick_device', 'machine', 'peak_memory_gb', 'count_mapped_files_apart', 'mapped_memory_gb',
-           'name_beside', 'remove_left_overs', 'atomic_path', 'refuse_same_file', 'one_sentence']
+           'torch_rng', 'pick_device', 'memory_in_words', 'machine', 'peak_memory_gb', 'count_mapped_files_apart',
+           'mapped_memory_gb', 'name_beside', 'remove_left_overs', 'atomic_path', 'refuse_same_file', 'one_sentence']
 
 # %% ../nbs/00_core.ipynb #d905c8fb
 import contextlib, difflib, errno, functools, os, platform, re, stat, threading, time, zlib
@@ -110,6 +110,17 @@ def pick_device(
         raise VCCError(f'device {device!r} is not available on this machine '
                        f"(torch {torch.__version__}); use device='cpu' or 'auto'")
     return torch.device(device)
+
+# %% ../nbs/00_core.ipynb #15125ff2
+def memory_in_words(
+    gb:float,       # GiB
+) -> str:
+    "An amount of memory or disk with its unit: '1.25 GiB', below a tenth of one '12.3 MiB', '8.3 KiB', '9 bytes'."
+    if gb == 0: return '0 GiB'
+    if not 0 < gb < .1: return f'{gb:,.2f} GiB'         # NaN, too
+    for unit, size in (('MiB', gb*2**10), ('KiB', gb*2**20)):
+        if size >= .1: return f'{size:.1f} {unit}'
+    return f'{gb*2**30:.0f} bytes'
 
 # %% ../nbs/00_core.ipynb #d5f67376
 def machine() -> str:

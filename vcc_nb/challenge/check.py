@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp
 from tqdm.auto import tqdm
-from ..core import VCCError
+from ..core import VCCError, memory_in_words
 from ..jupyter import html_table
 from .doubts import compare_with_controls, pairs_of, values_doubt, what_and_cure
 from .rules import Checked, Finding, apply_rules
@@ -148,7 +148,7 @@ def _unpack(
         for chunk in zstd.ZstdDecompressor(max_window_size=1 << 27).read_to_iter(packed, write_size=1 << 22):
             size += len(chunk)
             if size > most:
-                raise VCCError(f'{str(path)!r} unpacks to more than {most/2**30:,.2f} GiB, which no .h5ad of '
+                raise VCCError(f'{str(path)!r} unpacks to more than {memory_in_words(most/2**30)}, which no .h5ad of '
                     'the season takes; pack the .h5ad again')
             raw.write(chunk)
             bar.update(len(chunk))

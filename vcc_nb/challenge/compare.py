@@ -268,8 +268,9 @@ def bootstrap_intervals(
     names = [name for name in scores.columns if name not in ('method', *no_scores)]
     methods = list(dict.fromkeys(scores.method))
     if baseline is not None: pick(baseline, methods, 'method')
-    parts, rng = contexts_apart(scores).values(), np_rng(seed, 'bootstrap')
-    drawn = [(part, _draws(len(set(part.perturbation)), n, rng)) for part in parts]
+    keys, rng = ['perturbation', 'method'], np_rng(seed, 'bootstrap')
+    tables = [part.groupby(keys, observed=True)[names].mean().unstack() for part in contexts_apart(scores).values()]
+    drawn = [(table, _draws(len(table), n, rng)) for table in tables]
     rows = {}
     for name in names:
         mean, resampled = _resampled_means(drawn, name, methods)
@@ -289,15 +290,14 @@ def _draws(n_perturbations, n, rng):
     return rng.multinomial(n_perturbations, chance, size=n).astype(float)
 
 def _resampled_means(
-    drawn,          # of each context: its scores; (resamples, perturbations) how often each is drawn
+    drawn,          # of each context: perturbations x (score, method); (resamples, perturbations) how often each is drawn
     name,           # of a score
     methods,
 ):                  # -> (Series of means by method, method -> (resamples,) means)
     "Means of one score, and of its resamples, over contexts; what has no value does not count."
     in_contexts, total, n_contexts = [], 0., 0.
     for scores, times_drawn in drawn:
-        table = scores.pivot_table(index='perturbation', columns='method', values=name, dropna=False)
-        table = table.reindex(columns=methods)
+        table = scores[name].reindex(columns=methods)
         n_values = times_drawn @ table.notna().to_numpy(float)
         total = total + times_drawn @ table.fillna(0).to_numpy()/np.maximum(n_values, 1e-12)
         n_contexts = n_contexts + (n_values > 0)
@@ -307,7 +307,7 @@ def _resampled_means(
 
 def _interval(values, level, prefix=''):
     "Where the middle share `level` of `values` begins and ends, as `low` and `high`."
-    low, high = np.percentile(values, 50*(1 - level)), np.percentile(values, 50*(1 + level))
+    low, high = np.percentile(values, [50*(1 - level), 50*(1 + level)])
     return {f'{prefix}low': low, f'{prefix}high': high}
 
 def intervals_by_context(

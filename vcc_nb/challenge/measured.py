@@ -10,7 +10,7 @@ __all__ = ['Spool', 'MeasuredCells', 'deal_halves']
 # %% ../../nbs/6_challenge/62_measured.ipynb #5fffcd19
 import shutil, tempfile
 import numpy as np, pandas as pd, scipy.sparse as sp
-from ..core import VCCError, np_rng
+from ..core import VCCError, memory_in_words, np_rng
 from ..data.screen import Screen
 from .cells import blocks_with
 from .scorers import cells_of_pairs, require_kind, wanted_pairs
@@ -52,7 +52,7 @@ def _require_room(n_bytes):
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
-        raise VCCError(f'scoring keeps cells in {folder!r}, which is full ({free/2**30:.2g} GiB left); set '
+        raise VCCError(f'scoring keeps cells in {folder!r}, which is full ({memory_in_words(free/2**30)} left); set '
             'TMPDIR to a larger place, or give the scores more memory_gb')
 
 # %% ../../nbs/6_challenge/62_measured.ipynb #e40c29ec

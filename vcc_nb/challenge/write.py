@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
-from ..core import TARGET, CONTEXT, VCCError, peak_memory_gb
+from ..core import TARGET, CONTEXT, VCCError, memory_in_words, peak_memory_gb
 from .cells import cell_blocks
 from .check import import_zstd
 from .pack import write_submission
@@ -134,9 +134,9 @@ class SubmissionSize:
     def disk_gb(self): return self.h5ad_gb + self.vcc_gb
     def __str__(self):
         return (f'season {self.season}: {self.cells:,} cells ({self.controls:,} controls), '
-            f'{self.stored:,} values stored; .h5ad {self.h5ad_gb:.2f} GiB, .vcc {self.vcc_gb:.2f} GiB; '
-            f'while packing {self.disk_gb:.2f} GiB of disk, {self.free_gb:.0f} are free; '
-            f'at most {self.memory_gb:.2f} GiB of memory')
+            f'{self.stored:,} values stored; .h5ad {memory_in_words(self.h5ad_gb)}, .vcc {memory_in_words(self.vcc_gb)}; '
+            f'while packing {memory_in_words(self.disk_gb)} of disk, {memory_in_words(self.free_gb)} are free; '
+            f'at most {memory_in_words(self.memory_gb)} of memory')
 
 def _sample_controls(screen, season, n=256):
     "Some control cells of each context, in the season's values, from as few blocks as that takes."
@@ -226,8 +226,8 @@ def make_submission(
         n_controls=plan.n_controls, pool=pool)
     needed_gb = size.h5ad_gb if str(path).endswith('.h5ad') else size.disk_gb
     if needed_gb > size.free_gb:
-        raise VCCError(f'{str(path)!r} needs {needed_gb:.3f} GiB of disk while it is made, '
-            f'{size.free_gb:.3f} are free; make room, or choose another place')
+        raise VCCError(f'{str(path)!r} needs {memory_in_words(needed_gb)} of disk while it is made, '
+            f'{memory_in_words(size.free_gb)} are free; make room, or choose another place')
     blocks = _generate(plan, screen, season, size.pool, seed)
     return write_submission(blocks, season, path, controls=screen, n_controls=plan.n_controls,
         seed=seed)

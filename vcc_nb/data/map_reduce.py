@@ -14,7 +14,7 @@ from functools import reduce
 from operator import add
 import numpy as np
 from fastcore.basics import patch
-from ..core import VCCError
+from ..core import VCCError, memory_in_words
 from .bulks import GroupTotals, group_totals, groups_of
 from .screen import Screen, _made_from, largest_memory
 from .screens import Screens
@@ -98,5 +98,5 @@ def _require_remembered(screen, n_groups):
     limit = largest_memory if screen.memory is None else screen.memory
     n_bytes = 28*n_groups*len(screen.genes)
     if n_bytes > limit:
-        raise VCCError(f'the sums of {n_groups:,} groups x {len(screen.genes):,} genes take {n_bytes/2**30:.2f} GiB, and '
-            f'{limit/2**30:.2f} are remembered; allow more with screen.memory = {n_bytes:,}')
+        raise VCCError(f'the sums of {n_groups:,} groups x {len(screen.genes):,} genes take '
+            f'{memory_in_words(n_bytes/2**30)}, and {memory_in_words(limit/2**30)} are remembered; allow more with screen.memory = {n_bytes:,}')

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 import anndata as ad, h5py, numpy as np, pandas as pd, scipy.sparse as sp, zarr
 from fastcore.basics import patch
-from ..core import VCCError, near, pick
+from ..core import VCCError, memory_in_words, near, pick
 from ..kernels import kernel
 from .containers import LazyRows, file_and_modality, is_lazy, modalities_of, name_modality
 from .zarr_stores import (absent_chunks, elements_fault, is_store, is_url, local_path, noting, open_store,
@@ -357,7 +357,7 @@ def _require_disk(gb):
     free = shutil.disk_usage(folder).free/2**30
     if gb > free:
         raise VCCError('the matrix is stored by column (CSC): turning it to rows needs '
-            f'{gb:.2g} GiB in {folder!r}, which has {free:.2g}; '
+            f'{memory_in_words(gb)} in {folder!r}, which has {memory_in_words(free)}; '
             'set TMPDIR to a larger place, or save it as CSR')
 
 # %% ../../nbs/1_data/12_storage.ipynb #9f2cf2fc
@@ -657,7 +657,7 @@ def expression_matrix(
     if sparse_format(X) == 'csc':
         X = DiskColumns(X)
         notes.append('stored by column (CSC): turned to rows in a temporary file of '
-            f'{X.gb:.2g} GiB (TMPDIR says where)')
+            f'{memory_in_words(X.gb)} (TMPDIR says where)')
         return X
     if not sp.issparse(X): return X
     _require_sound(X, where)

@@ -93,16 +93,16 @@ class Responses:
         position, self.targets = pd.factorize(train.obs[TARGET].astype(str))
         context = train.obs[CONTEXT].astype(str).to_numpy()
         self.positions, self.weights, self.own = {}, {}, {}
-        means, has_gene = [], []
-        for line in self.lines:
+        shape = len(self.lines), len(self.genes)
+        means, has_gene = np.zeros(shape, order='F'), np.zeros(shape, bool, order='F')
+        for number, line in enumerate(self.lines):
             rows = context == line
             weights = gene_weights(train)[rows]
             change, total = np.asarray(train.X)[rows], weights.sum(0)
             mean = (weights*change).sum(0)/np.maximum(total, 1e-12)
             self.positions[line], self.weights[line] = position[rows], weights
             self.own[line] = np.where(weights > 0, change - mean, 0)
-            means.append(mean)
-            has_gene.append(total > 0)
+            means[number], has_gene[number] = mean, total > 0
         self.means = pd.DataFrame(means, self.lines, self.genes)
         self.measured = pd.DataFrame(has_gene, self.lines, self.genes)
 

@@ -188,6 +188,8 @@ def by_annotation(
 ):                      # -> CSR genes x terms, unit rows
     "What is written about genes in one library; read once, and not part of a kernel that is saved."
     return _annotation_rows(library)(genes)
+
+@cache
 def annotated_genes() -> frozenset:
     "Symbols of all genes of which anything is written, in the Gene Ontology or in Reactome."
     rows = [_annotation_rows(library).genes for library in annotations]
@@ -310,11 +312,35 @@ class _RowsOnce:
     genes:list
     rows:object
 
-    def __call__(self, genes):
-        index = pd.Index(self.genes).get_indexer(list(genes))
-        for gene, i in zip(genes, index):
-            if i < 0: pick(gene, self.genes, 'gene of the kernel')
-        return self.rows[index]
+    @cached_property
+    def index(self): return {gene: i for i, gene in enumerate(self.genes)}
+
+    def places(self, genes):
+        "Where the rows of `genes` are."
+        for gene in genes:
+            if gene not in self.index: pick(gene, self.genes, 'gene of the kernel')
+        return [self.index[gene] for gene in genes]
+
+    def __call__(self, genes): return self.rows[self.places(genes)]
+
+    @cached_property
+    def products(self):
+        "(genes, genes) of each row with each, kept where genes are few and rows sparse; None otherwise."
+        is_small = sp.issparse(self.rows) and len(self.genes) <= 300
+        return (self.rows @ self.rows.T).toarray() if is_small else None
+
+    def __getstate__(self): return dict(genes=self.genes, rows=self.rows)
+
+def _products(source, a, b):
+    "(len(a), len(b)) of the rows of perturbations `a` with those of `b`; of single genes as they were kept, to the last bit."
+    kept = source.products if isinstance(source, _RowsOnce) else None
+    if kept is not None and not any('+' in str(name) for name in chain(a, b)):
+        return kept[np.ix_(source.places(a), source.places(b))]
+    both = list(dict.fromkeys([*a, *b]))
+    index = pd.Index(both)
+    rows = perturbation_rows(source, both, private=True)
+    products = rows[index.get_indexer(a)] @ rows[index.get_indexer(b)].T
+    return products.toarray() if sp.issparse(products) else products
 
 def _symbols(perturbations):
     "Each by the symbols of today, in one order."
@@ -342,17 +368,8 @@ class GeneKernel:
         "Name -> (len(a), len(b)) similarity by that source alone; a gene and itself make 1."
         a = as_list(a)
         b = a if b is None else as_list(b)
-        both = list(dict.fromkeys([*a, *b]))
-        index = pd.Index(both)
-        of_a, of_b = index.get_indexer(a), index.get_indexer(b)
         same = np.equal.outer(_symbols(a), _symbols(b))
-        parts = {}
-        for name in self.weights:
-            rows = perturbation_rows(self.sources[name], both, private=True)
-            similarity = rows[of_a] @ rows[of_b].T
-            if sp.issparse(similarity): similarity = similarity.toarray()
-            parts[name] = np.where(same, 1., similarity)
-        return parts
+        return {name: np.where(same, 1., _products(self.sources[name], a, b)) for name in self.weights}
 
     def __call__(self, a, b=None):
         "(len(a), len(b)) similarity of genes `a` to genes `b` (default: `a`)."

@@ -91,6 +91,30 @@ def require_maker(make):
             raise VCCError(f'{own_name(make)} asks for {p.name!r}, which a run does not know; give it a '
                 f'default, or name one of: {", ".join(sizes_of_run)}')
 
+def _handed(sizes:dict) -> str:
+    "Sizes as arguments, in a sentence: numbers and texts as they are, of anything else the kind."
+    words = [f'{name}={size!r}' if isinstance(size, (int, float, str)) else f'{name}=<{type(size).__name__}>'
+        for name, size in sizes.items()]
+    return ', '.join(words) or 'nothing'
+
+def _made(
+    make,               # a class or a function
+    sizes:dict,         # of those that it names
+):
+    "What it makes of the sizes. `VCCError` that says what it was handed, and what it said to that."
+    name, handed = own_name(make), _handed(sizes)
+    missing = [p.name for p in inspect.signature(make).parameters.values()
+        if p.name in sizes_of_run and p.name not in sizes and p.default is p.empty]
+    if missing:
+        raise VCCError(f'{name} asks for {missing[0]!r}, and is handed {handed}; hand that over, too '
+            f'({missing[0]}=...), or give it a default')
+    try: return make(**sizes)
+    except VCCError: raise
+    except Exception as e:
+        said = ' '.join(f'{type(e).__name__}: {e}'.split())
+        raise VCCError(f'{name} was handed {handed}, and says {said:.200}; let it take these as they are, or not '
+            'name what it cannot take: what it does not name it is not handed') from e
+
 def build_model(
     make,               # a class, or a function, that names the sizes it wants
     *,
@@ -104,7 +128,7 @@ def build_model(
     wanted = {name: size for name, size in sizes.items() if wants(make, name)}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = make(**wanted)
+        model = _made(make, wanted)
     require_model(model)
     model.made_of = {name: size for name, size in sizes.items() if isinstance(size, (int, float, str))}
     return model

@@ -17,7 +17,7 @@ from ..challenge.scorers import directions
 from ..data.symbols import current_symbol
 from ..effects.residual import ResidualNetwork, enough_targets
 from ..genes.likeness import annotated_genes
-from .verdict import baselines_in, in_list, plain_baselines
+from .verdict import baselines_in, in_list, method_in_words, plain_baselines
 
 # %% ../../nbs/7_run/77_advice.ipynb #efd61d91
 class Advice(NamedTuple):
@@ -109,7 +109,7 @@ def _few_held_out(
     reason = '1 perturbation decides.' if n == 1 else f'{n} perturbations decide.'
     if ranked:
         row = bootstrap_intervals(table).loc[(ranked[0], judged[-1])]
-        reason = (f'{n} perturbations decide: the {ranked[0]} of the {judged[-1]} is anywhere from '
+        reason = (f'{n} perturbations decide: the {ranked[0]} of {method_in_words(judged[-1])} is anywhere from '
                   f'{row.low:.3f} to {row.high:.3f}.')
     others = '`--seed 1`, `--seed 2` and so on hold out others'
     if run.config.split.hold_out == 'context':
@@ -231,14 +231,20 @@ def _network_of_no_use(run, audits):
 
 # %% ../../nbs/7_run/77_advice.ipynb #3e52984a
 def _stack_without_networks(run, audits):
-    "Too few targets for networks on the stack."
+    "Too few targets for networks on the stack, or networks that do not pay."
     if ResidualNetwork.name not in run.forecast.by_method:
         return
     n = run.task.size('train') + run.task.size('valid')
     if n < enough_targets:
         yield Advice(f'{n} targets train or validate, and networks on the stack are trained from {enough_targets} on: '
-                     f'what is called {ResidualNetwork.name} here is the stack of closed forms alone.',
+                     f'what is called {ResidualNetwork.name!r} here is the stack of closed forms alone.',
                      'Leave them out (`--no-stack`), or learn from more perturbations.')
+    elif run.forecast.stack_share == 0:
+        informed = run.task.across or run.config.genes.atlas is not None or run.config.data.elsewhere is not None
+        more = '.' if informed else ', or let them learn from responses of other lines, too (`--atlas shipped`).'
+        yield Advice(f'The networks on the stack have share 0: of {n} targets that train or validate, those that a network '
+                     f'had not seen do not bear out what it adds, and what is called {ResidualNetwork.name!r} here is the '
+                     'stack of closed forms alone.', f'Leave them out (`--no-stack`){more}')
 
 # %% ../../nbs/7_run/77_advice.ipynb #d006fd83
 def _length_of_training(run, audits):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 import anndata as ad, numpy as np, pandas as pd, scipy.sparse as sp
 from scipy.stats import bootstrap
-from ..core import VCCError, genes_of, near, pick
+from ..core import VCCError, genes_of, memory_in_words, near, pick
 from ..jupyter import html_table
 from ..data.containers import LazyRows, plain_anndata
 from ..data.labels import Labels, labels_of, read_labels, uneven_targets
@@ -224,6 +224,32 @@ def _guide_row(
         f'{_listed(double.iloc[0])})')
     return Row('guides', found, 'wrong', 'correct the labels of these cells')
 
+# %% ../../nbs/7_run/83_audit.ipynb #cdfc65b0
+def _are_counts(
+    X,              # a layer: matrix whose rows can be sliced
+    stretches:int=16,   # of as many cells, spread over it
+) -> bool:
+    "Are its values whole, none below 0, some above 1, as far as some of its cells tell?"
+    blocks = []
+    for first in range(0, X.shape[0], max(stretches, X.shape[0]//stretches)):
+        block = X[first:first + stretches]
+        blocks.append(sp.csr_matrix(block.compute() if hasattr(block, 'compute') else block))
+    values = sp.vstack(blocks).data
+    return bool(len(values)) and bool((values >= 0).all() and (values == np.rint(values)).all() and values.max() > 1)
+
+def _naming_counts(
+    row:Row,        # on values that are no counts
+    adata:ad.AnnData,   # whose layers may hold some
+    read:str=None,  # the layer that was read; None: X
+) -> Row:
+    "The row, with a layer of counts named in it, and how to read it; as it is where there is none."
+    for name, X in adata.layers.items():
+        if name == read or not _are_counts(X): continue
+        found, do = f'{row.found}; layers[{name!r}] holds counts', f'layer={name!r} reads them'
+        if row.verdict == 'wrong': return Row(row.what, found, 'wrong', f'{row.do}, or {do}')
+        return Row(row.what, found, 'note', f'{do}, which scores of 2026 need')
+    return row
+
 # %% ../../nbs/7_run/83_audit.ipynb #a1030dad
 def _value_row(
     screen:Screen,
@@ -237,9 +263,9 @@ def _value_row(
     if fault:
         reason, _, cure = fault.partition('; ')
         return Row('values', f'taken as {screen.values} as asked, although {reason}', 'wrong', cure)
-    notes = check_values(cells, screen.values)
-    if not notes: return Row('values', found)
-    return Row('values', f'{found}; {notes[0]}', 'note', 'layer= names counts, if the file has them')
+    notes, row = check_values(cells, screen.values), Row('values', found)
+    if notes: row = Row('values', f'{found}; {notes[0]}', 'note', 'layer= names counts, if the file has them')
+    return row if screen.values == 'counts' else _naming_counts(row, screen.adata, screen.options['layer'])
 
 def _depth_row(screen:Screen) -> Row:
     "How deep the cells were read, controls and others."
@@ -285,9 +311,8 @@ def _matrix_row(
     twice = isinstance(screen.X, SummedRows)
     layout = _layout(screen.X.X if twice else screen.X)
     large = layout.n_bytes > 2**28
-    size = f'{layout.n_bytes/2**30:.2f} GiB' if large else f'{layout.n_bytes/2**20:.1f} MiB'
     filled = cells.nnz/np.prod(cells.shape)
-    found = f'{layout.words}, {layout.dtype or "numbers"}, {size}, {filled:.0%} above 0'
+    found = f'{layout.words}, {layout.dtype or "numbers"}, {memory_in_words(layout.n_bytes/2**30)}, {filled:.0%} above 0'
     if layout.chunk: found += f', chunks of {layout.chunk:,} values'
     if not cells.has_sorted_indices: found += ', genes of a cell not in order'
     do = ''
@@ -471,7 +496,7 @@ def _refusals(data, options, backed) -> tuple:  # -> what it is, rows
         kind = recognise_values(options['values'], scan.top, scan.whole)
         check_values(scan.sample, kind, options['values'])
         rows.append(Row('values', f'{kind}, up to {scan.top:,.4g}'))
-    except VCCError as refusal: rows.append(_refusal('values', refusal))
+    except VCCError as refusal: rows.append(_naming_counts(_refusal('values', refusal), adata, options['layer']))
     title = f'{"AnnData" if adata is data else data}: {adata.n_obs:,} cells x {adata.n_vars:,} genes'
     return title, rows
 

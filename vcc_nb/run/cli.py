@@ -414,6 +414,7 @@ def _advice_in_shell_words(advice:str) -> str:
     several = re.sub(r"control=\[(.*?)\]", lambda labels: 'control=' + re.sub("[' ]", '', labels[1]), advice)
     names = ('target_key', 'control', 'context_key', 'layer', 'guide_key', 'batch_key')
     for name in names:
+        several = re.sub(rf"\b{name}=('[^']*\s[^']*')", rf'{flag_of(name)} \1', several)      # a name of several words
         several = re.sub(rf"\b{name}='?((?:[^\s';:,][^\s';:]*)?)'?", rf'{flag_of(name)} \1', several)
     return re.sub(' (?= |$|[;:,])', '', several)
 

@@ -599,6 +599,8 @@ def _write_forecast(folder, forecast):
     file.layers.update({name: effects.X for name, effects in forecast.by_method.items()})
     file.uns['weights'] = {name: float(weight) for name, weight in forecast.weights.items()}
     file.uns['amplitudes'] = forecast.amplitudes
+    if forecast.stack_share is not None:
+        file.uns['stack_share'] = forecast.stack_share
     folder.write('recovered.csv', forecast.recovered)
     folder.write('bounds.csv', forecast.bounds)
     with folder.place('predicted_effects.h5ad') as path:
@@ -618,7 +620,7 @@ def _read_forecast(folder, config, task, closed, trained):
     bounds = pd.read_csv(folder.path/'bounds.csv', index_col=['method', 'perturbation'])
     recovered = pd.read_csv(folder.path/'recovered.csv', index_col=0)
     return Forecast(by_method, weights=weights, amplitudes=dict(file.uns['amplitudes']),
-                    bounds=bounds, recovered=recovered)
+                    bounds=bounds, recovered=recovered, stack_share=file.uns.get('stack_share'))
 
 # %% ../../nbs/7_run/75_folder.ipynb #b9c31033
 def _write_scores(folder, scores):

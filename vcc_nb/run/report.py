@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 import pandas as pd
 from ..core import CONTEXT, VCCError, atomic_path
-from ..challenge.compare import bootstrap_intervals, combined_score, score_table
+from ..challenge.compare import bootstrap_intervals, score_table
 from ..data.screens import Screens
 from ..effects.residual import ResidualNetwork
 from ..effects.responses import ResponseRidge
@@ -22,23 +22,19 @@ from .advice import advice_section
 from .agreement import lines_section
 from .audit import check_screen
 from .card import write_card
+from .forecast import stack_in_words
 from .plots import plot_losses, plot_scores, plot_effects, better
-from .verdict import (across_baseline, baselines, ceiling_words, has_combined, in_list, markdown_table,
-    plain_baselines, score_guide, score_notes, scores_by_context, scores_with_intervals, verdicts)
+from .verdict import (across_baseline, as_first_words, baselines, ceiling_words, combined_of, has_combined,
+    in_list, markdown_table, method_in_words, plain_baselines, score_guide, score_notes, scores_by_context,
+    scores_with_intervals, verdicts)
 from .web_page import web_page
 
 # %% ../../nbs/7_run/78_report.ipynb #fe0e1648
-def _combined(scores:pd.DataFrame) -> pd.Series:
-    "The challenge's one number of each method, from the plain training mean if there is one."
-    plain = [name for name in scores.method.unique() if name == plain_baselines[1]]
-    return combined_score(scores, baseline=(plain or baselines[1:])[0]).combined
-
-
 def verdict_section(run) -> str:
     "Which method was best, and which were better than the baselines: a sentence each."
     lines, scores = verdicts(run).split('\n'), run.scores.table
     if has_combined(scores):
-        combined = _combined(scores)[lambda table: table.index.isin(list(run.forecast.by_method))]
+        combined = combined_of(scores)[lambda table: table.index.isin(list(run.forecast.by_method))]
         lines = [f'Best by the combined score: {combined.idxmax()} ({combined.max():.3f}; 0 is the plain '
                  'training mean, 1 is perfect).', *lines]
     return '## Verdict\n\n' + '\n'.join(f'- {line}' for line in lines)
@@ -132,7 +128,7 @@ def _what_blend_is(run) -> str:
 def method_section(run):
     "What the methods are, how much the blend takes of each, and whether the stated bounds held."
     weights, base = run.forecast.weights, base_of(run)
-    added = f', added to the {base}' if base else ''
+    added = f', added to {method_in_words(base)}' if base else ''
     more = ''
     if 'transfer' in weights:
         more = '; **transfer**: the same perturbation measured elsewhere'
@@ -154,12 +150,14 @@ def method_section(run):
     without = list(table.index[table == 0])
     if without:
         yield f'With weight 0 these have no part in the blend: {in_list(without)}.'
+    if stack_in_words(run.forecast):
+        yield stack_in_words(run.forecast)
     for method, amplitude in run.forecast.amplitudes.items():
-        yield (f'The {method} is that method times {amplitude:g}, '
+        yield (f'{as_first_words(method_in_words(method))} is that method times {amplitude:g}, '
                f'which scored best on training perturbations left out.')
     for method, bounds in run.forecast.bounds.groupby('method'):
         n_held = (bounds.error <= bounds.bound).sum()
-        yield (f'The {method} states a bound of its mean absolute error that should hold '
+        yield (f'{as_first_words(method_in_words(method))} states a bound of its mean absolute error that should hold '
                f'with chance 90% for each perturbation; it held for {n_held} of {len(bounds)} held-out ones '
                f'(`bounds.csv`). The median bound is {bounds.bound.median():.3g}, the median error '
                f'{bounds.error.median():.3g}.')
@@ -292,7 +290,7 @@ def training_section(run) -> str:
             why = 'no validation perturbations'
         which = f'Epoch {history.best_epoch} of {len(history.epochs)} was kept ({why}).'
     elif base:
-        which = (f'No epoch made the {base} better on the validation perturbations, '
+        which = (f'No epoch made {method_in_words(base)} better on the validation perturbations, '
                  f'so the network adds nothing to it.')
     else:
         which = ('No epoch predicted the validation perturbations better than no change, '
@@ -380,6 +378,7 @@ def write_report(
     """Write the report, its pictures (losses.png, scores.png, effects.png), the same as one HTML
     file, and the model card; warns where a package for the latter two is not there."""
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     measured = run.task.screen.effects(run.task.split.rows(run.task.screen, 'test'))
     history = run.trained.history
     pictures = dict(losses=plot_losses(history.table(), history.best_epoch),
@@ -387,7 +386,8 @@ def write_report(
                     effects=plot_effects(run.forecast.by_method['blend'], measured))
     for name, figure in pictures.items():
         with atomic_path(run.path/f'{name}.png') as path:
-            figure.savefig(path, dpi=110)
+            figure.set_dpi(110)
+            FigureCanvasAgg(figure).print_png(path)         # as savefig does, which draws twice
         plt.close(figure)
     text = '\n\n'.join(sections(run)) + '\n'
     html = run.path/'training_report.html'

@@ -16,8 +16,10 @@ from functools import cache
 from dataclasses import MISSING, asdict, dataclass, field as dataclass_field, fields, is_dataclass
 from numbers import Real
 from types import NoneType
+from fastcore.basics import patch
 from fastcore.docments import docments
 from ..core import VCCError, pick
+from ..jupyter import html_table
 
 # %% ../../nbs/7_run/70_settings.ipynb #7ce5ba1d
 @dataclass(frozen=True)
@@ -607,6 +609,23 @@ def setting_help() -> dict:
     for name, names in choices.items():
         meanings[name] = f"{', '.join(map(repr, names))}: {meanings[name]}"
     return {name: ' '.join(str(meanings[name]).split()) for name in setting_fields()}
+
+# %% ../../nbs/7_run/70_settings.ipynb #66bdff3f
+@patch
+def _repr_html_(self:TrainingConfig):
+    import pandas as pd
+    usual, rows, others = TrainingConfig().flat(), [], {}
+    for name, value in self.flat().items():
+        group = _group_of[name] or 'run'
+        if value == usual[name]:
+            others.setdefault(group, []).append(f'{name}={_shown(value)}')
+        else:
+            rows.append((name, group, _shown(value), _shown(usual[name])))
+    table = pd.DataFrame(rows, columns=['setting', 'group', 'value', 'default']).set_index('setting')
+    meanings = {name: setting_help()[name] for name in table.index}
+    notes = [f'{group}, at its defaults: {", ".join(settings)}' for group, settings in others.items()]
+    return html_table(table, f'TrainingConfig: {len(table)} of {len(usual)} settings are not at their defaults',
+                      notes=notes, meanings=meanings)
 
 # %% ../../nbs/7_run/70_settings.ipynb #aa74c5d7
 def _default(setting):

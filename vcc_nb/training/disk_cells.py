@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pandas as pd, scipy.sparse as sp
 from ..kernels import kernel
-from ..core import VCCError, count_mapped_files_apart, name_beside, remove_left_overs
+from ..core import VCCError, count_mapped_files_apart, memory_in_words, name_beside, remove_left_overs
 from ..data.screen import Screen
 from .ranks import Ranks
 
@@ -216,13 +216,13 @@ def _write_beside(
     remove_left_overs(Path(cache))
     gb, free = cells_gb(screen, rows, panels.values()), shutil.disk_usage(cache).free/2**30
     if gb > free:
-        raise VCCError(f'the cells to train on take about {gb:.2g} GiB on disk, and {str(cache)!r} has '
-            f'{free:.2g}; make room, name another folder (cells_in= of a run, else cache=), or take fewer genes')
+        raise VCCError(f'the cells to train on take about {memory_in_words(gb)} on disk, and {str(cache)!r} has '
+            f'{memory_in_words(free)}; make room, name another folder (cells_in= of a run, else cache=), or take fewer genes')
     beside = {name_beside(folder): folder for folder in panels}
     for folder in beside: folder.mkdir()
     try:
         place = Path(cache).parent if Path(cache).name.startswith('.') else cache
-        note = f'writing {gb:.2g} GiB of cells to {str(place)!r} ({free:.2g} GiB free)'
+        note = f'writing {memory_in_words(gb)} of cells to {str(place)!r} ({memory_in_words(free)} free)'
         write_cells(list(beside), screen, rows, list(panels.values()), note)
         for folder, place in beside.items(): folder.rename(place)
     finally:

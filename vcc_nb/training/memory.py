@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from fastcore.basics import patch
-from ..core import VCCError, peak_memory_gb, pick
+from ..core import VCCError, memory_in_words, peak_memory_gb, pick
 from ..model.attention import get_attention, own_kinds
 from ..model.own_model import build_model
 from .gradients import blocks_of, checkpoint_blocks
@@ -241,8 +241,8 @@ class Estimate:
         return pd.DataFrame(columns).rename_axis('part')
 
     def __repr__(self):
-        parts = ', '.join(f'{part} {gib:.2f}' for part, gib in self.grouped().items())
-        return f'{self.peak_gb:.2f} GiB at the peak: {parts}'
+        parts = ', '.join(f'{part} {memory_in_words(gib)}' for part, gib in self.grouped().items())
+        return f'{memory_in_words(self.peak_gb)} at the peak: {parts}'
 
 # %% ../../nbs/4_training/44_memory.ipynb #d8e0b082
 _part_meanings = dict(process='Python, the libraries, and what they keep', data='of the screen, held by the process', parameters='the weights',
@@ -252,8 +252,9 @@ _part_meanings = dict(process='Python, the libraries, and what they keep', data=
 @patch
 def _repr_html_(self:Estimate):
     gib = self.grouped()
-    table = pd.DataFrame({'GiB': gib, 'share': gib/gib.sum()}).rename_axis('part')
-    return html_table(table, f'{self.peak_gb:.2f} GiB at the peak of a training step', meanings=_part_meanings)
+    table = pd.DataFrame({'memory': gib.map(memory_in_words), 'share': (gib/gib.sum()).round(4)}).rename_axis('part')
+    title = f'{memory_in_words(self.peak_gb)} at the peak of a training step'
+    return html_table(table, title, meanings=_part_meanings)
 
 # %% ../../nbs/4_training/44_memory.ipynb #39661c9e
 CUDA_CONTEXT = 2**29    # bytes of GPU memory taken before the first tensor; usual, not measured
@@ -431,7 +432,7 @@ def _what_would_fit(
     fixed_gb = sum(parts.get(part, 0) for part in ('process', 'data'))/2**30
     cures = list(_cures(one, budget_gb, peak_gb, fixed_gb, held))
     cures = cures or ['a smaller embed_dim', 'fewer layers']
-    return (f'one example of this step needs {peak_gb:.2f} GiB, the budget is {budget_gb:g}; '
+    return (f'one example of this step needs {memory_in_words(peak_gb)}, the budget is {memory_in_words(budget_gb)}; '
         f"what would fit: {' or '.join(cures)}")
 
 def _cures(
@@ -452,7 +453,7 @@ def _cures(
         share = .9*genes*(budget_gb - fixed_gb)/(peak_gb - fixed_gb)
         yield f'about {int(share):,} genes'
     if budget_gb <= fixed_gb:
-        yield f'more than {fixed_gb:.2f} GiB, which the process and its data hold already'
+        yield f'more than {memory_in_words(fixed_gb)}, which the process and its data hold already'
 
 # %% ../../nbs/4_training/44_memory.ipynb #54534c85
 def fit_recompute(
@@ -467,8 +468,8 @@ def fit_recompute(
     for choice in choices:
         expected = estimate(replace(step, **choice), **held)
         if expected.peak_gb <= budget_gb: return expected.step
-    raise VCCError(f'a batch of {step.batch_size} needs {expected.peak_gb:.2f} GiB even with '
-        f'{n - 1} of {n} blocks recomputed, the budget is {budget_gb:g}; lower the batch '
+    raise VCCError(f'a batch of {step.batch_size} needs {memory_in_words(expected.peak_gb)} even with '
+        f'{n - 1} of {n} blocks recomputed, the budget is {memory_in_words(budget_gb)}; lower the batch '
         f'(fit_batch finds it)')
 
 # %% ../../nbs/4_training/44_memory.ipynb #6125bbbd
