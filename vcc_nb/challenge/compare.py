@@ -290,7 +290,7 @@ def _draws(n_perturbations, n, rng):
     return rng.multinomial(n_perturbations, chance, size=n).astype(float)
 
 def _resampled_means(
-    drawn,          # of each context: perturbations x (score, method); (resamples, perturbations) how often each is drawn
+    drawn,          # of each context: perturbations x (score, method); how often each is drawn
     name,           # of a score
     methods,
 ):                  # -> (Series of means by method, method -> (resamples,) means)

@@ -332,7 +332,7 @@ class _RowsOnce:
     def __getstate__(self): return dict(genes=self.genes, rows=self.rows)
 
 def _products(source, a, b):
-    "(len(a), len(b)) of the rows of perturbations `a` with those of `b`; of single genes as they were kept, to the last bit."
+    "(len(a), len(b)) products of the rows of `a` and `b`; of single genes those that are kept."
     kept = source.products if isinstance(source, _RowsOnce) else None
     if kept is not None and not any('+' in str(name) for name in chain(a, b)):
         return kept[np.ix_(source.places(a), source.places(b))]

@@ -10,8 +10,8 @@ __all__ = ['expected_fill', 'CellRates', 'GeneRates', 'draw_counts', 'mean_log_n
 # %% ../../nbs/8_simulation/91_counts.ipynb #07689b96
 from typing import NamedTuple
 import numpy as np, scipy.sparse as sp
-from numba import njit
 from numba.extending import register_jitable
+from ..kernels import kernel
 from .biology import baselines
 
 # %% ../../nbs/8_simulation/91_counts.ipynb #b3ce3eda
@@ -45,7 +45,7 @@ def _next_probability(probability, k, mu, size):
     "P(X = k + 1) from P(X = k)."
     return probability*(mu/(mu + size)*(k + size)/(k + 1))
 
-@njit
+@kernel
 def _count(u, mu, size):
     "The smallest k with P(X <= k) >= u for X negative binomial; at most 65,535."
     probability, k = _zero_probability(mu, size), 0
@@ -61,7 +61,7 @@ _step = np.uint64(0x9E3779B97F4A7C15)
 _multiplier_1, _multiplier_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _11, _27, _30, _31 = (np.uint64(bits) for bits in (11, 27, 30, 31))
 
-@njit
+@kernel
 def _uniform(key, position):
     "Number `position` of the stream `key`, in [0, 1)."
     bits = key + np.uint64(position + 1)*_step
@@ -97,7 +97,7 @@ class GeneRates(NamedTuple):
         return GeneRates(*(np.ascontiguousarray(values[..., columns]) for values in self))
 
 # %% ../../nbs/8_simulation/91_counts.ipynb #81d5b431
-@njit(nogil=True)
+@kernel
 def _fill_block(cells, genes, indptr, indices, data):
     "Write the counts of a block of cells into the three arrays of a CSR matrix."
     n_stored = 0
@@ -134,7 +134,7 @@ def draw_counts(
     return sp.csr_matrix(arrays, shape=(n_cells, n_genes), copy=True)
 
 # %% ../../nbs/8_simulation/91_counts.ipynb #0b300224
-@njit
+@kernel
 def _mean_log_normalised(share_SG, size_G, depths, weights, target_sum):
     "(states, genes) expected log(1 + k*target_sum/depth) of counts k of mean depth*share."
     mean_SG = np.zeros(share_SG.shape)
