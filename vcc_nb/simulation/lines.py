@@ -376,10 +376,10 @@ def simulate_season(
     unseen=('iPSC', 'CD8 T', 'iPSC-neuron'),    # lines of which there are control cells only
     targets=10,                     # to predict in the unseen lines: names, or how many strong ones
     n_measured:int=8,               # of these, in each training line; the others in none
-    n_genes=600,                    # here and in the next three: see `simulate_screens`
-    cells_per_target=40,
-    n_controls=150,
-    depth=10_000.,
+    n_genes=600,                    # how many, or a list of genes
+    cells_per_target=40,            # one value, or a dict by line
+    n_controls=150,                 # control cells of a line; or a dict
+    depth=10_000.,                  # median UMIs per cell over all 18,080 genes; or a dict
     **options,                      # of `simulate_screens`: agreement, seed ...
 ):                                  # -> truth: T|C x gene, AnnData
     "The files of a season like that of 2026, simulated, and the truth about them. `VCCError` as of `simulate_screens`."
