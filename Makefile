@@ -43,7 +43,7 @@ clean:    ## remove .venv and whatever was built
 
 .venv/demo: $(needs) | .venv/bin/pip
 	@echo 'Installing vcc_nb in .venv: some minutes the first time.'
-	@$(install) '.[eval,notebook]'
+	@$(install) '.[all]'
 	@touch $@
 
 .venv/dev: $(needs) | .venv/bin/pip

@@ -149,8 +149,8 @@ class OfficialScore:
         predicted = set(effects.obs[TARGET].astype(str))
         targets = sorted(target for target, line in self.train if line == context and target in predicted)
         if len(targets) < 2:
-            raise VCCError(f'of the targets predicted in context {context!r}, {len(targets)} are training targets '
-                f'with {fewest_cells} cells or more there, and scores tell one from another; give two or more, or '
+            raise VCCError(f'scores compare targets with one another, and of those predicted in context {context!r} '
+                f'{len(targets)} can be scored (training targets of {fewest_cells} cells or more); give two or more, or '
                 'choose the amplitude by least squares (score=None)')
         if len(targets) <= self.n_targets: return tuple(targets)
         rng = np_rng(self.seed, f'targets of {context}')

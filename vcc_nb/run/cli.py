@@ -10,6 +10,7 @@ __all__ = ['short_names', 'metavars', 'flag_of', 'add_setting', 'within_range', 
 # %% ../../nbs/7_run/82_cli.ipynb #9a3a1427
 import argparse, ast, contextlib, json, os, re, shlex, sys, typing, warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from ..core import CONTEXT, TARGET, VCCError, atomic_path, near, one_sentence, pick, refuse_same_file
 from vcc_nb.run.settings import (Rule, checked, create_training_config, demo, paths_of, setting_fields,
@@ -172,9 +173,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 # %% ../../nbs/7_run/82_cli.ipynb #966ddffb
-def _one_line(message, category, filename, lineno, file=None, line=None):
-    "A warning as a line on standard error, without the place in the code."
-    print('vcc_nb: warning:', ' '.join(str(message).split()), file=sys.stderr)
+def _one_line(words, message, *place, **more):
+    "A warning as a line on standard error, in the words of the shell, without the place in the code."
+    print('vcc_nb: warning:', in_shell_words(' '.join(str(message).split()), words, _flags()), file=sys.stderr)
 
 
 def _options_given(argv):
@@ -217,7 +218,7 @@ def main(argv=None):
     run, options, words = _options_given(argv)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _one_line
+            warnings.showwarning = partial(_one_line, words)
             run(**options | _checked_settings(options))
         sys.stdout.flush()
     except BrokenPipeError:                         # whoever reads the output has read enough

@@ -6,14 +6,14 @@ Docs: https://vcc-nb.github.io/vcc_nb/7_run/job_plan.html.md"""
 
 # %% auto #0
 __all__ = ['block_bytes', 'libraries_gb', 'passes', 'cell_value_ns', 'crowded', 'batches_waiting', 'predicted_by', 'genes_told',
-           'score_ns', 'formulas', 'Rates', 'time_pass', 'time_examples', 'threads_at_once', 'measure_rates',
+           'score_ns', 'formulas', 'Rates', 'time_pass', 'time_examples', 'is_busy', 'threads_at_once', 'measure_rates',
            'StepPlan', 'Job', 'open_formula', 'select_formula', 'train_formula', 'source_of', 'recompute_share',
            'fit_seconds', 'predict_formula', 'score_formula', 'report_formula', 'in_words', 'JobPlan', 'make_job_plan',
            'describe_job', 'loaded_now', 'own_memory_gb', 'plan_job', 'Fitted', 'fit_job', 'require_job_fits',
            'fitted_job', 'RunPlan', 'plan_resources', 'require_on_machine', 'TimeLeft']
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #86e77314
-import sys, time
+import os, sys, time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -100,11 +100,25 @@ def _random_batch(n, step, n_genes):
                  torch.rand(n, n_features), ['target']*n)
 
 
+def is_busy() -> bool:
+    "Has this machine more to do than it has cores, as far as it says?"
+    try: return os.getloadavg()[0] > os.cpu_count()
+    except (AttributeError, OSError): return False
+
+
 def _timed(optimizer, batch, clock):
-    "Seconds of a training step."
-    start = clock()
-    optimizer.step(batch, 'a trial')
-    return clock() - start
+    "Seconds of a training step: on a busy machine, where threads wait for one another, of one thread if that is quicker."
+    def once():
+        start = clock()
+        optimizer.step(batch, 'a trial')
+        return clock() - start
+
+    seconds, threads = once(), torch.get_num_threads()
+    if threads == 1 or not is_busy():
+        return seconds
+    torch.set_num_threads(1)
+    try: return min(seconds, once())
+    finally: torch.set_num_threads(threads)
 
 
 def threads_at_once(clock) -> int:
@@ -344,6 +358,7 @@ class JobPlan:
     steps:tuple             # of `StepPlan`
     sizes:JobSizes
     planning:float = 0.     # seconds that the plan took
+    busy:bool = False       # did other programs use the machine meanwhile? Then seconds are rough
 
     @property
     def peak_gb(self):
@@ -368,8 +383,9 @@ class JobPlan:
 
     def summary(self) -> str:
         "The peak, the step that has it, and the time, in a sentence."
+        rough = '; the machine is busy, and times are rough' if self.busy else ''
         return (f'at most {self.peak_gb:.2f} GiB, in the step {self.largest.name!r}; about '
-                f'{in_words(self.seconds)} in all (planned in {self.planning:.1f} s)')
+                f'{in_words(self.seconds)} in all (planned in {self.planning:.1f} s{rough})')
 
     def __str__(self):
         return f'{self._rounded().to_string()}\n{self.summary()}'
@@ -396,7 +412,7 @@ def make_job_plan(
     steps, start = [], time.perf_counter()
     for formula in formulas.values():
         steps += formula(job)
-    return JobPlan(tuple(steps), job.sizes, job.planning + time.perf_counter() - start)
+    return JobPlan(tuple(steps), job.sizes, job.planning + time.perf_counter() - start, is_busy())
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #34afd91c
 def describe_job(

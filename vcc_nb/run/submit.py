@@ -11,6 +11,7 @@ __all__ = ['require_known', 'season_effects', 'controls_at_depth', 'submit']
 from pathlib import Path
 import anndata as ad
 from ..core import CONTEXT, VCCError
+from ..challenge.check import import_zstd
 from ..challenge.seasons import complete_season, open_controls, rehearsal, season_with_controls
 from ..challenge.write import expand_effects, make_submission, submission_estimate
 from ..effects.base import of_context
@@ -143,6 +144,8 @@ def submit(
     **options,              # of `make_submission`: n_cells, n_controls, pool, seed
 ):                          # -> (SubmissionSize, findings of the preflight, or None)
     "A submission from finished runs. `VCCError` if it cannot be one."
+    if Path(path).suffix == '.vcc':
+        import_zstd()                           # before anything is predicted
     runs = _all_runs(runs, accept_changed_data=accept_changed_data)
     if controls is None:
         _require_own_contexts(season)
