@@ -81,7 +81,7 @@ def time_examples(
         run(1)                                      # kernels are compiled, moments made
         n, of_one = 1, min(run(1), run(1))          # one may be held up by another program
         of_more = of_one
-        while n < step.batch_size and (of_more < seconds or of_more < 1.5*of_one < 10*seconds):
+        while n < step.batch_size and (of_more < seconds or n < 16 and of_more < 1.5*of_one < 10*seconds):
             n = min(2*n, step.batch_size)
             of_more = run(n)
         if n == 1:
@@ -384,7 +384,7 @@ class JobPlan:
     def summary(self) -> str:
         "The peak, the step that has it, and the time, in a sentence."
         rough = '; the machine is busy, and times are rough' if self.busy else ''
-        return (f'at most {self.peak_gb:.2f} GiB, in the step {self.largest.name!r}; about '
+        return (f'at most {self.peak_gb:.2f} GiB of its own, in the step {self.largest.name!r}; about '
                 f'{in_words(self.seconds)} in all (planned in {self.planning:.1f} s{rough})')
 
     def __str__(self):
