@@ -9,11 +9,11 @@ __all__ = ['block_bytes', 'libraries_gb', 'passes', 'cell_value_ns', 'crowded', 
            'score_ns', 'formulas', 'Rates', 'time_pass', 'time_examples', 'is_busy', 'threads_at_once', 'measure_rates',
            'StepPlan', 'Job', 'open_formula', 'select_formula', 'train_formula', 'source_of', 'recompute_share',
            'fit_seconds', 'predict_formula', 'score_formula', 'report_formula', 'in_words', 'JobPlan', 'make_job_plan',
-           'describe_job', 'loaded_now', 'own_memory_gb', 'plan_job', 'Fitted', 'fit_job', 'require_job_fits',
-           'fitted_job', 'RunPlan', 'plan_resources', 'require_on_machine', 'TimeLeft']
+           'describe_job', 'loaded_now', 'give_back_freed_memory', 'own_memory_gb', 'plan_job', 'Fitted', 'fit_job',
+           'require_job_fits', 'fitted_job', 'RunPlan', 'plan_resources', 'require_on_machine', 'TimeLeft']
 
 # %% ../../nbs/7_run/74_job_plan.ipynb #86e77314
-import os, sys, time
+import ctypes, os, sys, time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -433,8 +433,10 @@ def describe_job(
     largest_batch = max(sizes.targets['train']*config.training.per_target, 1)
     step = replace(step, batch_size=min(step.batch_size, largest_batch))
     held_now(step)                                      # the libraries are loaded, a miniature trained
+    give_back_freed_memory()
     base_gb = own_memory_gb()
     rates = measure_rates(looked.X, step, sizes.phases, clock)
+    give_back_freed_memory()                            # that of the trials
     return Job(config, sizes, rates, step, base_gb, opened=task is not None,
                planning=time.perf_counter() - start, loaded=loaded_now(config))
 
@@ -447,6 +449,12 @@ def loaded_now(config:TrainingConfig) -> frozenset:
     if {'2025': 'cell_eval', '2026': 'cell_eval2'}[config.score.season] in sys.modules:
         loaded.add('scorers')
     return frozenset(loaded)
+
+
+def give_back_freed_memory():
+    "What was freed goes back to the system, where the C library can do that (glibc): a process seems to hold it otherwise."
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def own_memory_gb() -> float:
