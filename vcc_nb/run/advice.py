@@ -15,6 +15,7 @@ from ..core import genes_of
 from ..challenge.compare import bootstrap_intervals, ranked_scores, score_table
 from ..challenge.scorers import directions
 from ..data.symbols import current_symbol
+from ..effects.responses import ResponseRidge, least_known
 from ..effects.residual import ResidualNetwork, enough_targets
 from ..genes.likeness import annotated_genes
 from .verdict import baselines_in, in_list, method_in_words, plain_baselines
@@ -109,8 +110,10 @@ def _few_held_out(
     reason = '1 perturbation decides.' if n == 1 else f'{n} perturbations decide.'
     if ranked:
         row = bootstrap_intervals(table).loc[(ranked[0], judged[-1])]
-        reason = (f'{n} perturbations decide: the {ranked[0]} of {method_in_words(judged[-1])} is anywhere from '
-                  f'{row.low:.3f} to {row.high:.3f}.')
+        low, high = f'{row.low:.3f}', f'{row.high:.3f}'
+        if low != high:
+            reason = (f'{n} perturbations decide: the {ranked[0]} of {method_in_words(judged[-1])} is anywhere from '
+                      f'{low} to {high}.')
     others = '`--seed 1`, `--seed 2` and so on hold out others'
     if run.config.split.hold_out == 'context':
         others = '`--context LINE` holds out another line'
@@ -246,6 +249,20 @@ def _stack_without_networks(run, audits):
                      f'had not seen do not bear out what it adds, and what is called {ResidualNetwork.name!r} here is the '
                      'stack of closed forms alone.', f'Leave them out (`--no-stack`){more}')
 
+# %% ../../nbs/7_run/77_advice.ipynb #d0325e9f
+def _atlas_of_others(run, audits):
+    "An atlas that knows too few of the targets that are learned from."
+    if run.config.atlas is None:
+        return
+    [of_atlas] = [method for method in run.closed.plain if method.name == ResponseRidge.name]
+    learned = [*run.task.split.train, *run.task.split.valid]
+    n_known = int(of_atlas.knows(learned).sum())
+    if n_known < least_known:
+        yield Advice(f'The atlas knows {n_known} of {len(learned)} targets that train or validate, and at least '
+                     f'{least_known} are needed to learn from: {of_atlas.name!r} says what the kernel ridge says.',
+                     'Build an atlas from screens of other lines that have these targets '
+                     '(`vcc_nb atlas build NAME=FILE --out my_atlas.parquet`), or leave it out.')
+
 # %% ../../nbs/7_run/77_advice.ipynb #d006fd83
 def _length_of_training(run, audits):
     "Training ended too early, or went on too long."
@@ -266,7 +283,7 @@ def _length_of_training(run, audits):
 # %% ../../nbs/7_run/77_advice.ipynb #15fc8b3c
 rules = (_faults_of_screen, _weak_signal, _shallow_cells, _unknown_targets, _few_held_out,
          _at_the_ceiling, _nothing_won, _lost_effect, _network_of_no_use, _stack_without_networks,
-         _length_of_training)
+         _atlas_of_others, _length_of_training)
 
 def advice_of(
     run,            # a `Run` of `76_pipeline`

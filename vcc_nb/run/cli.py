@@ -260,7 +260,7 @@ def _train_options(parser):
         help='the demonstration: papalexi, 200 genes, standard; about a minute on 2 cores')
     add('--resume', metavar='RUN',
         help='go on with the run in this directory that did not end; takes no other option but '
-             '--accept-changed-data')
+             '--accept-changed-data and, where the run was given its screen in memory, --data')
     add('--dry-run', action='store_true',
         help='only say whether it would run and what it would take; trains and writes nothing')
     add('--accept-changed-data', action='store_true',
@@ -283,6 +283,7 @@ def _train(
     "Train and print the scores, or only what it would take."
     from vcc_nb.run.pipeline import ScaledTrainingPipeline
     settings = (demo if demo_run else {}) | settings
+    given_again = settings.pop('data', None) if resume else None    # the screen of a run that had it in memory
     if resume and settings:
         given = ', '.join(map(flag_of, settings))
         raise VCCError(f'--resume takes all settings from the run; leave out {given}')
@@ -291,7 +292,7 @@ def _train(
     if not resume and 'data' not in settings:
         raise VCCError("name the screen: --data FILE, or 'papalexi' or 'vcc_h1_sample'")
     if resume:
-        pipeline = ScaledTrainingPipeline.resume(resume, accept_changed_data=accept_changed_data)
+        pipeline = ScaledTrainingPipeline.resume(resume, given_again, accept_changed_data=accept_changed_data)
     else:
         pipeline = ScaledTrainingPipeline(create_training_config(**settings))
     if dry_run:

@@ -157,16 +157,27 @@ def _with_report(folder:RunFolder, run:Run) -> Run:
     return run
 
 
-def require_one_screen(config:TrainingConfig, adata=None):
+def require_one_screen(
+    config:TrainingConfig,
+    adata=None,
+    run=None,           # the folder of the run that the config is of; None: of one that begins
+):
     "`VCCError` if the screen (or several) is named by the config and given, or neither."
-    if (adata is None) == (config.data.data is None):
+    named = config.data.data
+    if (adata is None) != (named is None):
+        return
+    if run is None:
         raise VCCError("name the screen once: data= in the config "
                        "('papalexi', 'vcc_h1_sample', a path or several), or an AnnData, or a list or dict of them")
+    if adata is None:
+        raise VCCError(f'the run in {str(run)!r} was given its screen in memory, which its folder does not keep; '
+                       f'give it again (in Python adata=, in a shell --data FILE)')
+    raise VCCError(f'the run in {str(run)!r} opens its screen by itself (data={named!r}); give none beside it')
 
 
-def require_runnable(config:TrainingConfig, adata=None):
+def require_runnable(config:TrainingConfig, adata=None, run=None):
     "`VCCError` for what would stop a run later: no screen, no common folder, no scorer, no device."
-    require_one_screen(config, adata)
+    require_one_screen(config, adata, run)
     if int(os.environ.get('WORLD_SIZE', 1)) > 1 and config.output_dir is None:
         raise VCCError('several processes need to know their common folder: set output_dir=')
     scorer = {'2025': 'cell_eval', '2026': 'cell_eval2'}[config.score.season]
@@ -214,7 +225,7 @@ def resume_run(
     "Do what is left of a run that was stopped. `VCCError` if there is none, it has ended, or was changed."
     own_parts = OwnParts(model, loss, methods)
     folder = RunFolder.resume(path, accept_changed_data=accept_changed_data, own_parts=own_parts)
-    require_runnable(folder.config, adata)
+    require_runnable(folder.config, adata, path)
     return _with_report(folder, _walk(folder, adata, **options))
 
 
@@ -249,7 +260,7 @@ def read_run(
     own_parts = OwnParts(model, loss, methods)
     folder = RunFolder.read(path, accept_changed_data=accept_changed_data, own_parts=own_parts)
     folder.config = with_atlas_at(folder.config, atlas)
-    require_one_screen(folder.config, adata)
+    require_one_screen(folder.config, adata, path)
     return _walk(folder, adata)
 
 # %% ../../nbs/7_run/76_pipeline.ipynb #5f068a6c
@@ -292,7 +303,7 @@ class ScaledTrainingPipeline:
         loss=None,          # a function, likewise
         methods=(),         # effect models, likewise
     ):
-        require_one_screen(config, adata)
+        require_one_screen(config, adata, run_dir)
         self.own_parts = OwnParts(model, loss, methods)
         require_no_clash(config, self.own_parts)
         self.config, self.adata, self.progress, self.on_epoch = config, adata, progress, on_epoch

@@ -146,21 +146,28 @@ def plot_comparison(
     names = [name for name in better if columns[name]]
     size = (max(3, .8*len(table))*len(names) + 1.6, 3.2)
     fig, axes = plt.subplots(1, len(names), figsize=size, layout='constrained', squeeze=False)
+    looks = _looks(dict.fromkeys(column.split(': ', 1)[1] for name in names for column in columns[name]))
     for ax, name in zip(axes[0], names):
-        _draw_runs(ax, table[columns[name]])
+        _draw_runs(ax, table[columns[name]], looks)
         ax.set_title(f'{name} ({better[name]})', fontsize=10)
         ax.set_ylabel(axis_name(name), fontsize=8)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, loc='outside center right')
+    marks = [plt.Line2D([], [], ls='', **look) for look in looks.values()]
+    fig.legend(marks, list(looks), fontsize=8, loc='outside center right')
     return fig
 
-def _draw_runs(ax, table):
-    "One panel: a mark for each run and method, those of one run side by side."
+def _looks(methods) -> dict:
+    "Method -> its colour and mark, the same in all panels; twenty colours, and then they come again with other marks."
     import matplotlib.pyplot as plt
-    runs = np.arange(len(table))
-    for i, column in enumerate(table):
-        method = column.split(': ')[1]
-        marker, colour = 'so^vDP'[i % 6], plt.cm.tab10(i % 10)
-        ax.plot(runs + .08*i, table[column], marker, color=colour, alpha=.8, label=method)
+    colours = [plt.cm.tab20(i) for i in (*range(0, 20, 2), *range(1, 20, 2))]      # strong ones first
+    return {method: dict(color=colours[i % 20], marker='so^vDP'[i % 6], alpha=.8) for i, method in enumerate(methods)}
+
+def _draw_runs(ax, table, looks):
+    "One panel: a mark for each run and method, those of one run side by side, a method at the same place in all."
+    runs, places = np.arange(len(table)), list(looks)
+    step = .7/max(len(places), 8)               # all of a run stand nearer to its name than to the next
+    for column in table:
+        method = column.split(': ', 1)[1]
+        ax.plot(runs + step*places.index(method), table[column], ls='', **looks[method])
     ax.set_xticks(runs, table.index, rotation=20, ha='right', rotation_mode='anchor', fontsize=8)
     ax.margins(x=.25)
 

@@ -125,6 +125,19 @@ def _what_blend_is(run) -> str:
             'the validation perturbations. ')
 
 
+def _own_in_words(own:dict) -> list:
+    "A sentence for each part of a run that is the user's own; `own` as of `OwnParts.names`."
+    words = []
+    if 'model' in own:
+        words.append(f'The network is `{own["model"]}`, a model of your own.')
+    if 'loss' in own:
+        words.append(f'It was trained with `{own["loss"]}`, a loss of your own.' if words else
+                     f'The network was trained with `{own["loss"]}`, a loss of your own.')
+    if 'methods' in own:
+        words.append(f'Of your own, beside the methods of the library: {in_list(own["methods"])}.')
+    return words
+
+
 def method_section(run):
     "What the methods are, how much the blend takes of each, and whether the stated bounds held."
     weights, base = run.forecast.weights, base_of(run)
@@ -147,6 +160,8 @@ def method_section(run):
            f'**network**: what this run trained{added}{more}; '
            f'{_what_blend_is(run)}{rule_section(run.scores.table)}'
            f'\n\n{markdown_table(table.to_frame("weight in the blend"))}')
+    if run.own_parts.names():
+        yield ' '.join(_own_in_words(run.own_parts.names()))
     without = list(table.index[table == 0])
     if without:
         yield f'With weight 0 these have no part in the blend: {in_list(without)}.'
