@@ -57,6 +57,9 @@ class Run:
             return self.forecast.methods
         return fit_methods(self.config, self.task, self.closed, self.trained)
 
+    def __getstate__(self):         # methods that are fitted when asked for are fitted again
+        return {name: value for name, value in vars(self).items() if name != 'methods'}
+
     def predict_effects(self,
         targets,                # symbols, measured or not: a list, 'TP53,MYC', or a CSV with a column target_gene
         *,
