@@ -6,11 +6,9 @@ Docs: https://vcc-nb.github.io/vcc_nb/5_effects/ridge.html.md"""
 
 # %% auto #0
 __all__ = ['means_of_others', 'others_of', 'squared_losses', 'absolute_losses', 'SharedResponse', 'QuickKernel', 'working_type',
-           'NearestGenes', 'choose_weights', 'core_for_each', 'KernelRidge']
+           'NearestGenes', 'choose_weights', 'KernelRidge']
 
 # %% ../../nbs/5_effects/52_ridge.ipynb #628fb7b1
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache, partial
 from itertools import chain
 from math import gcd
@@ -228,28 +226,15 @@ def choose_weights(
     rough = cache(partial(_loss_of, parts, scores, noise, quick_left_out))
     exact = cache(partial(_loss_of, parts, scores, noise, _exactly))
     chosen, sources = [], list(parts)
-    with core_for_each() as map_:
-        for _ in range(rounds):
-            tried = {source: _in_lowest_terms([*chosen, source]) for source in sources}
-            losses = dict(zip(tried, map_(rough, tried.values())))
-            best_first = sorted(tried, key=losses.get)
-            if not chosen: sources = [source for source in sources if source in best_first[:5]]
-            limit = (1 + 1e-4)*losses[best_first[0]]
-            close = [source for source in tried if losses[source] <= limit]
-            if len(close) > 1: close.sort(key=lambda source: exact(tried[source]))
-            chosen.append(close[0])
+    for _ in range(rounds):
+        tried = {source: _in_lowest_terms([*chosen, source]) for source in sources}
+        best_first = sorted(tried, key=lambda source: rough(tried[source]))
+        if not chosen: sources = [source for source in sources if source in best_first[:5]]
+        limit = (1 + 1e-4)*rough(tried[best_first[0]])
+        close = [source for source in tried if rough(tried[source]) <= limit]
+        if len(close) > 1: close.sort(key=lambda source: exact(tried[source]))
+        chosen.append(close[0])
     return {source: chosen.count(source)/rounds for source in dict.fromkeys(chosen)}
-
-@contextmanager
-def core_for_each():
-    "A `map` that gives each task a core of its own, where matrices would have been shared out over the cores: small ones lose by that."
-    from threadpoolctl import ThreadpoolController
-    blas = ThreadpoolController().select(user_api='blas')
-    cores = max((library['num_threads'] for library in blas.info()), default=1)
-    if cores == 1:
-        yield map
-        return
-    with blas.limit(limits=1), ThreadPoolExecutor(cores) as pool: yield pool.map
 
 def _in_lowest_terms(chosen):
     "How often each source was added, as (source, number) pairs: the same for the same kernel."
