@@ -124,7 +124,7 @@ def _what_blend_is(run) -> str:
     return (f'**blend**: these together, with weights learned in {left_out} and, for the network (its share of the result), on '
             'the validation perturbations. ')
 
-
+# %% ../../nbs/7_run/78_report.ipynb #aa10rp03
 def _own_in_words(own:dict) -> list:
     "A sentence for each part of a run that is the user's own; `own` as of `OwnParts.names`."
     words = []
@@ -138,26 +138,41 @@ def _own_in_words(own:dict) -> list:
     return words
 
 
+def _other_methods(run) -> str:
+    "What the methods are that not every run has, and what the network's answers are added to."
+    base = base_of(run)
+    words = f', added to {method_in_words(base)}' if base else ''
+    if run.task.across:
+        words += _methods_across(run)
+    else:
+        if 'transfer' in run.forecast.weights:
+            words += '; **transfer**: the same perturbation measured elsewhere'
+        if ResponseRidge.name in run.forecast.weights:
+            words += (f'; **{ResponseRidge.name}**: told from genes that responded alike in other lines, where the atlas '
+                      f'knows the perturbation, and else by annotations')
+    if ResidualNetwork.name in run.forecast.by_method:
+        words += (f'; **{ResidualNetwork.name}**: the weighted sum of the closed forms, and what small networks on gene '
+                  f'tokens add to it, as far as targets bear them out that they had not seen; no part of the blend')
+    return words
+
+
+def _bounds_in_words(forecast):
+    "Whether the bounds that methods state held."
+    for method, bounds in forecast.bounds.groupby('method'):
+        n_held = (bounds.error <= bounds.bound).sum()
+        yield (f'{as_first_words(method_in_words(method))} states a bound of its mean absolute error that should hold '
+               f'with chance 90% for each perturbation; it held for {n_held} of {len(bounds)} held-out ones '
+               f'(`bounds.csv`). The median bound is {bounds.bound.median():.3g}, the median error '
+               f'{bounds.error.median():.3g}.')
+
+
 def method_section(run):
     "What the methods are, how much the blend takes of each, and whether the stated bounds held."
-    weights, base = run.forecast.weights, base_of(run)
-    added = f', added to {method_in_words(base)}' if base else ''
-    more = ''
-    if 'transfer' in weights:
-        more = '; **transfer**: the same perturbation measured elsewhere'
-    if ResponseRidge.name in weights:
-        more += (f'; **{ResponseRidge.name}**: told from genes that responded alike in other lines, where the atlas '
-                 f'knows the perturbation, and else by annotations')
-    if run.task.across:
-        more = _methods_across(run)
-    if ResidualNetwork.name in run.forecast.by_method:
-        more += (f'; **{ResidualNetwork.name}**: the weighted sum of the closed forms, and what small networks on gene '
-                 f'tokens add to it, as far as targets bear them out that they had not seen; no part of the blend')
-    table = weights.sort_values(ascending=False, kind='stable').rename_axis('method')
+    table = run.forecast.weights.sort_values(ascending=False, kind='stable').rename_axis('method')
     yield ('## Methods\n\n**no change**: the controls; '
            '**training mean**: the mean effect of the training perturbations; '
            '**kernel ridge**: a closed form on gene annotations; '
-           f'**network**: what this run trained{added}{more}; '
+           f'**network**: what this run trained{_other_methods(run)}; '
            f'{_what_blend_is(run)}{rule_section(run.scores.table)}'
            f'\n\n{markdown_table(table.to_frame("weight in the blend"))}')
     if run.own_parts.names():
@@ -170,12 +185,7 @@ def method_section(run):
     for method, amplitude in run.forecast.amplitudes.items():
         yield (f'{as_first_words(method_in_words(method))} is that method times {amplitude:g}, '
                f'which scored best on training perturbations left out.')
-    for method, bounds in run.forecast.bounds.groupby('method'):
-        n_held = (bounds.error <= bounds.bound).sum()
-        yield (f'{as_first_words(method_in_words(method))} states a bound of its mean absolute error that should hold '
-               f'with chance 90% for each perturbation; it held for {n_held} of {len(bounds)} held-out ones '
-               f'(`bounds.csv`). The median bound is {bounds.bound.median():.3g}, the median error '
-               f'{bounds.error.median():.3g}.')
+    yield from _bounds_in_words(run.forecast)
 
 # %% ../../nbs/7_run/78_report.ipynb #ee062082
 def ablation_table(
